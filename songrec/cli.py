@@ -1,0 +1,130 @@
+"""The frame every root script runs in: common flags, exit status, one-line errors."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from songrec.errors import SongRecError, UsageError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags that every stage shares.
+
+    Attributes
+    ----------
+    jobs
+        Processes (or threads of the network) to use.
+    limit
+        Most songs to do in this run; None for all.
+    """
+
+    data: Path
+    jobs: int
+    limit: int | None = None
+    force: bool = False
+    retry_skipped: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help is the script's docstring and whose errors are one line."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line to stderr and exit with status 2."""
+        self.exit(EXIT_USAGE, f"{self.prog}: {message} (see {self.prog} -h)\n")
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number of at least 1, for argparse."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too small: it must be 1 or more")
+    return number
+
+
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `Options` to a script's parser."""
+    group = parser.add_argument_group("flags every stage shares")
+    group.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
+    )
+    group.add_argument(
+        "-j", "--jobs", type=positive_int, default=_cores(), metavar="N", help="default: all cores"
+    )
+    group.add_argument("--limit", type=positive_int, metavar="N", help="do at most N songs now")
+    group.add_argument("--force", action="store_true", help="do again what is already there")
+    group.add_argument(
+        "--retry-skipped", action="store_true", help="try again what was skipped before"
+    )
+    group.add_argument("--dry-run", action="store_true", help="only list what would be done")
+    group.add_argument("-q", "--quiet", action="store_true", help="no bar, no closing line")
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="tell each skip; tracebacks of errors"
+    )
+
+
+def add_mode_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `-m Train|Test`, which chooses the database."""
+    parser.add_argument(
+        "-m",
+        "--mode",
+        choices=("Train", "Test"),
+        required=True,
+        help="Train: data/train_db, what the network learns from; "
+        "Test: data/song_db, the songs to recommend among",
+    )
+
+
+def options_from(args: argparse.Namespace) -> Options:
+    """Take the shared flags out of parsed arguments."""
+    fields = {field.name for field in dataclasses.fields(Options)}
+    return Options(**{name: value for name, value in vars(args).items() if name in fields})
+
+
+def run(body: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Call `body(args)` and turn known errors and Ctrl-C into a line and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A song name may hold what the terminal's encoding cannot show; it must not end the run.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    program = Path(sys.argv[0]).name
+    try:
+        return body(args)
+    except SongRecError as error:
+        if args.verbose:
+            traceback.print_exc()
+        print(f"{program}: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; run the same command to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout (head, say) has left; a second error at exit helps nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,58 @@
+"""The errors this project raises on purpose; each one says what happened and what to do next.
+
+`cli.run` turns any of them into one line on stderr and an exit status. Two kinds matter to
+the stages: a `SongError` concerns one song, which is skipped with that reason while the
+rest goes on; every other `SongRecError` ends the run.
+"""
+
+
+class SongRecError(Exception):
+    """A known failure, told in one line without a traceback (exit status 1)."""
+
+
+class SongError(SongRecError):
+    """One song cannot be done; the message is the reason kept in `skipped.csv`."""
+
+
+class UndecodableError(SongError):
+    """The file holds nothing any decoder here can read as audio."""
+
+
+class UnusableAudioError(SongError):
+    """The file decodes, but to nothing that can be compared: silence, too short, too long."""
+
+
+class BadPictureError(SongError):
+    """A spectrogram or slice on disk is damaged or is not one of ours."""
+
+
+class LibraryError(SongRecError):
+    """A folder or table of the database is missing, unreadable or empty."""
+
+
+class RecipeMismatchError(SongRecError):
+    """Something on disk was made with another recipe than this version's."""
+
+
+class DiskFullError(SongRecError):
+    """No space (or quota) left; going on would only lose more."""
+
+
+class ModelError(SongRecError):
+    """`model.pt` is missing, is not a model, or belongs to another recipe."""
+
+
+class LabelError(SongRecError):
+    """`tracks.csv` gives nothing that a network could learn to tell apart."""
+
+
+class UnknownSongError(SongRecError):
+    """No song of the library goes by that name."""
+
+
+class AmbiguousSongError(SongRecError):
+    """More than one song of the library goes by that name."""
+
+
+class UsageError(SongRecError):
+    """Flags that do not fit together (exit status 2)."""

@@ -1,0 +1,119 @@
+"""Files and folders that appear whole or not at all."""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from songrec.errors import DiskFullError
+
+_HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"
+_PART = re.compile(r"^\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part$")
+_STALE_PART_S = 24 * 3600.0
+
+
+def part_name() -> str:
+    """Return a hidden name that no other process uses and that `remove_stale_parts` knows."""
+    return f".{_HOST}.{os.getpid()}.{secrets.token_hex(4)}.part"
+
+
+@contextlib.contextmanager
+def atomic_path(final: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `final`, which takes its place when the block succeeds.
+
+    Parameters
+    ----------
+    final
+        Where the file or folder shall appear. A folder already there is replaced.
+    durable
+        Also flush the file to the device first: for what cannot be made again cheaply.
+
+    Raises
+    ------
+    DiskFullError
+        If the device or the quota is full; nothing is left behind.
+    """
+    part = final.parent / part_name()
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        if durable:
+            with part.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if part.is_dir():
+            _replace_folder(part, final)
+        else:
+            part.replace(final)
+    except OSError as error:
+        remove_path(part)
+        raise_if_full(error, final)
+        raise
+    except BaseException:
+        remove_path(part)
+        raise
+
+
+def _replace_folder(part: Path, final: Path) -> None:
+    """Put folder `part` at `final`, in place of a folder there, also when two runs do it."""
+    while True:
+        try:
+            part.rename(final)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        old = final.parent / part_name()
+        with contextlib.suppress(FileNotFoundError):
+            final.rename(old)
+            remove_path(old)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, link or folder; nothing happens if it is gone already."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def raise_if_full(error: OSError, path: Path) -> None:
+    """Turn "no space left" and "quota exceeded" into a `DiskFullError` that names the place."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise DiskFullError(
+            f"the disk is full: could not write {path}; what was finished is kept, "
+            "free some space and run the same command again"
+        ) from error
+
+
+def is_part(name: str) -> bool:
+    """Tell whether a file name is one of `part_name`'s."""
+    return _PART.match(name) is not None
+
+
+def remove_stale_part(path: Path) -> None:
+    """Remove a temporary file or folder whose process is gone (killed, or a lost machine)."""
+    match = _PART.match(path.name)
+    if match is None:
+        return
+    try:
+        age_s = time.time() - path.lstat().st_mtime
+    except FileNotFoundError:
+        return
+    if age_s > _STALE_PART_S or (match["host"] == _HOST and not _is_alive(int(match["pid"]))):
+        remove_path(path)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

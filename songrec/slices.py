@@ -1,0 +1,85 @@
+"""A spectrogram cut into slices: a folder of 128x128 pictures a song."""
+
+from pathlib import Path
+
+import numpy as np
+
+from songrec.database import Database, Song
+from songrec.errors import BadPictureError, UnusableAudioError
+from songrec.files import atomic_path
+from songrec.picture import Origin, read_origin, read_picture, save_png
+from songrec.recipe import RECIPE
+
+
+def cut(picture: np.ndarray) -> np.ndarray:
+    """Cut a picture into consecutive slices; the rest after the last whole one is dropped.
+
+    Parameters
+    ----------
+    picture : np.ndarray [shape=(n_mels, n_frames), dtype=uint8]
+
+    Returns
+    -------
+    np.ndarray [shape=(n_slices, n_mels, slice_frames), dtype=uint8]
+    """
+    n_slices = picture.shape[1] // RECIPE.slice_frames
+    whole = picture[:, : n_slices * RECIPE.slice_frames]
+    return whole.reshape(picture.shape[0], n_slices, RECIPE.slice_frames).transpose(1, 0, 2)
+
+
+def has_current_slices(database: Database, song: Song) -> bool:
+    """Tell whether the slices of `song` were cut from its spectrogram as it is."""
+    made = read_origin(first_slice(database.slices_path(song.key)))
+    return made is not None and made == _spec_origin(database, song)
+
+
+def first_slice(folder: Path) -> Path:
+    """Return the slice that every folder of slices has and that carries the song's `Origin`."""
+    return folder / "0000.png"
+
+
+def _spec_origin(database: Database, song: Song) -> Origin | None:
+    """Return what the spectrogram was made from; where it does not say, the picture itself."""
+    spec = database.spec_path(song.key)
+    return read_origin(spec) or Origin.of(spec.name, spec)
+
+
+def write_slices(database: Database, song: Song) -> str | None:
+    """Cut the spectrogram of `song` into its folder of slices, whole or not at all.
+
+    Raises
+    ------
+    SongError
+        If the spectrogram is damaged or shorter than one slice.
+    DiskFullError
+        If there is no space left.
+    """
+    spec = database.spec_path(song.key)
+    origin = _spec_origin(database, song)
+    slices = cut(read_picture(spec))
+    if len(slices) == 0:
+        raise UnusableAudioError(f"{spec.name} is shorter than one slice")
+    with atomic_path(database.slices_path(song.key)) as part:
+        part.mkdir()
+        for number, picture in enumerate(slices):
+            save_png(part / f"{number:04d}.png", picture, origin if number == 0 else None)
+    return None
+
+
+def slice_files(folder: Path) -> list[Path]:
+    """List the slices of one song in order of time."""
+    return sorted(folder.glob("[0-9]*.png"), key=lambda path: (len(path.name), path.name))
+
+
+def read_slices(folder: Path) -> np.ndarray:
+    """Read all slices of one song [shape=(n_slices, n_mels, slice_frames), dtype=uint8].
+
+    Raises
+    ------
+    BadPictureError
+        If one is damaged or of another size, or there is none.
+    """
+    pictures = [read_picture(path) for path in slice_files(folder)]
+    if not pictures or any(picture.shape[1] != RECIPE.slice_frames for picture in pictures):
+        raise BadPictureError(f"{folder} holds no slices {RECIPE.slice_frames} columns wide")
+    return np.stack(pictures)

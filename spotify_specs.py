@@ -1,0 +1,61 @@
+"""Draw the mel spectrogram of every song.
+
+reads   <db>/songs/**      mp3, flac, ogg, opus, wav, m4a, aac
+writes  <db>/specs/*.png   128 rows (mel bands), one column every 23.2 ms
+        <db>/skipped.csv   songs that could not be done, with the reason
+
+<db> is data/train_db for -m Train and data/song_db for -m Test.
+
+    python spotify_specs.py -m Test
+    python spotify_specs.py -m Train --jobs 4 --limit 100
+"""
+
+import argparse
+import functools
+import sys
+
+from songrec import cli
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    cli.add_mode_flag(parser)
+    cli.add_common_flags(parser)
+    return parser
+
+
+def make_specs(args: argparse.Namespace) -> int:
+    """Bring `specs/` up to date with `songs/`; return the exit status."""
+    from songrec.database import Database
+    from songrec.picture import has_current_spec, write_spec
+    from songrec.recipe import check_mark, write_mark
+    from songrec.stage import Stage
+
+    options = cli.options_from(args)
+    database = Database(args.data, args.mode)
+    songs = database.songs()
+    if not args.force:
+        check_mark(database.specs_dir, rebuild=f"python spotify_specs.py -m {args.mode} --force")
+
+    next_command = f"python spotify_slices.py -m {args.mode}"
+    with Stage("specs", database, options, next_command) as stage:
+        todo = stage.select(songs, functools.partial(has_current_spec, database))
+        orphans = set(database.spec_keys()) - {song.key for song in songs}
+        if args.dry_run:
+            return stage.list_only(todo, orphans)
+        write_mark(database.specs_dir)
+        for _ in stage.map(functools.partial(write_spec, database), todo):
+            pass
+        stage.remove((database.spec_path(key) for key in orphans), database.specs_dir)
+        stage.forget_absent(songs)
+    return stage.exit_status
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(make_specs, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
