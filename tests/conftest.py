@@ -1,0 +1,82 @@
+"""What the tests share: real audio made in milliseconds, and a way to run the real scripts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_RATE_HZ = 22_050
+
+
+def tune(seconds=4.0, seed=0, sample_rate_hz=SAMPLE_RATE_HZ):
+    """Return a little tune [shape=(n,), dtype=float32]; the seed decides notes and timbre."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(int(seconds * sample_rate_hz)) / sample_rate_hz
+    samples = 0.02 * rng.standard_normal(len(time_s))
+    for note_hz in rng.uniform(110, 1800, size=4):
+        beat_hz = rng.uniform(0.5, 4.0)
+        envelope = 0.5 + 0.5 * np.sin(2 * np.pi * beat_hz * time_s)
+        for harmonic in range(1, 1 + rng.integers(1, 6)):
+            samples += 0.1 / harmonic * envelope * np.sin(2 * np.pi * note_hz * harmonic * time_s)
+    return samples.astype(np.float32)
+
+
+def write_tune(path, seconds=4.0, seed=0, sample_rate_hz=SAMPLE_RATE_HZ):
+    """Write a tune in the format that the path's ending names; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = tune(seconds, seed, sample_rate_hz)
+    if path.suffix.lower() in {".m4a", ".aac"}:
+        wav = path.with_name(path.name + ".wav")
+        soundfile.write(wav, samples, sample_rate_hz)
+        command = ["ffmpeg", "-v", "error", "-y", "-i", str(wav), f"file:{path}"]
+        subprocess.run(command, check=True)
+        wav.unlink()
+    elif path.suffix.lower() == ".opus":
+        soundfile.write(path, samples, 24_000, format="OGG", subtype="OPUS")
+    else:
+        soundfile.write(path, samples, sample_rate_hz)
+    return path
+
+
+def run_script(script, *args, cwd=ROOT, env=None, timeout_s=300):
+    """Run a root script as a user does; return the completed process with text output."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, args)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def tree(folder):
+    """Return {relative path: bytes} of every file below `folder`."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return an empty data folder."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def songs(data):
+    """Return `song_db/songs` with four tunes of two artists."""
+    folder = data / "song_db" / "songs"
+    for number, name in enumerate(["Ann - One", "Ann - Two", "Bob - Three", "Bob - Four"]):
+        write_tune(folder / f"{name}.wav", seed=number // 2 * 10 + number)
+    return folder
