@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from songrec.errors import SongRecError, UsageError
+from songrec.errors import InterruptedRunError, SongRecError, UsageError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -114,6 +114,8 @@ def run(body: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
         if args.verbose:
             traceback.print_exc()
         print(f"{program}: {error}", file=sys.stderr)
+        if isinstance(error, InterruptedRunError):
+            return EXIT_INTERRUPTED
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt:
         print(f"{program}: interrupted; run the same command to go on", file=sys.stderr)

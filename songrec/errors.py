@@ -46,12 +46,40 @@ class LabelError(SongRecError):
     """`tracks.csv` gives nothing that a network could learn to tell apart."""
 
 
+class TrainingError(SongRecError):
+    """The training cannot start, go on or resume."""
+
+
+class InterruptedRunError(SongRecError):
+    """Ctrl-C, with what is kept and how to go on (exit status 130)."""
+
+
 class UnknownSongError(SongRecError):
     """No song of the library goes by that name."""
 
 
 class AmbiguousSongError(SongRecError):
     """More than one song of the library goes by that name."""
+
+
+class DownloadError(SongRecError):
+    """A file on the web could not be fetched."""
+
+
+class ArchiveError(SongRecError):
+    """A zip is damaged, is not what it should be, or would write outside its folder."""
+
+
+class SpotdlError(SongRecError):
+    """spotdl cannot work here and now: missing, blocked, or without a network."""
+
+
+class RateLimitError(SpotdlError):
+    """The service asks to come back later; `wait_s` says when."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class UsageError(SongRecError):

@@ -82,6 +82,15 @@ def remove_path(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def fingerprint(path: Path) -> str:
+    """Return "size-mtime_ns" of a file or folder, or "gone": another one means a change."""
+    try:
+        status = path.stat()
+    except OSError:
+        return "gone"
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def raise_if_full(error: OSError, path: Path) -> None:
     """Turn "no space left" and "quota exceeded" into a `DiskFullError` that names the place."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

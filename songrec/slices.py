@@ -1,11 +1,11 @@
 """A spectrogram cut into slices: a folder of 128x128 pictures a song."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from songrec.database import Database, Song
-from songrec.errors import BadPictureError, UnusableAudioError
+from songrec.errors import BadPictureError, LibraryError, UnusableAudioError
 from songrec.files import atomic_path
 from songrec.picture import Origin, read_origin, read_picture, save_png
 from songrec.recipe import RECIPE
@@ -83,3 +83,40 @@ def read_slices(folder: Path) -> np.ndarray:
     if not pictures or any(picture.shape[1] != RECIPE.slice_frames for picture in pictures):
         raise BadPictureError(f"{folder} holds no slices {RECIPE.slice_frames} columns wide")
     return np.stack(pictures)
+
+
+def songs_with_slices(database: Database) -> list[Song]:
+    """List the songs that have slices; `path` is the folder of slices.
+
+    File and name are those of the audio the slices came from, so that they can be matched
+    with `tracks.csv` even when the audio itself is gone.
+
+    Raises
+    ------
+    LibraryError
+        If there is none.
+    """
+    keys = database.slice_keys()
+    if not keys:
+        raise LibraryError(
+            f"no slices in {database.slices_dir}; run: python spotify_slices.py -m {database.mode}"
+        )
+    songs = []
+    for key in keys:
+        folder = database.slices_path(key)
+        origin = read_origin(first_slice(folder))
+        file = origin.file if origin else f"{key}.png"
+        songs.append(Song(file, file.removesuffix(PurePosixPath(file).suffix), key, folder))
+    return songs
+
+
+def check_slices(song: Song) -> str | None:
+    """Read all slices of a song whose `path` is their folder, to be sure that one can.
+
+    Raises
+    ------
+    BadPictureError
+        If one is damaged.
+    """
+    read_slices(song.path)
+    return None

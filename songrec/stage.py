@@ -18,7 +18,7 @@ import tqdm
 from songrec.cli import EXIT_FAILED, EXIT_OK, Options
 from songrec.database import Database, Song
 from songrec.errors import SongError
-from songrec.files import remove_path
+from songrec.files import fingerprint, remove_path
 from songrec.skips import Skip, SkipList
 
 # No monitor thread: worker processes are forked while a bar is up.
@@ -39,7 +39,7 @@ class Stage:
     name
         What the stage makes ("specs"), for `skipped.csv` and the closing line.
     next_command
-        The command to type next, for the closing line.
+        The command to type next, for the closing line; "" for none.
     """
 
     def __init__(self, name: str, database: Database, options: Options, next_command: str) -> None:
@@ -83,7 +83,7 @@ class Stage:
 
     def _is_retried(self, remembered: Skip, song: Song) -> bool:
         wanted = self.options.retry_skipped or self.options.force
-        return wanted or remembered.fingerprint != fingerprint(song)
+        return wanted or remembered.fingerprint != fingerprint(song.path)
 
     def forget_absent(self, songs: Iterable[Song]) -> None:
         """Forget the skips of files that are gone."""
@@ -96,14 +96,24 @@ class Stage:
         work that is under way is finished first. A decoder that crashes its whole process
         costs only the song it was at.
         """
+        return self._count(_outcomes(work, songs, self.options.jobs), len(songs))
+
+    def map_here(self, work: Work, songs: list[Song]) -> Iterator[Song]:
+        """Do `work` for every song in this process: for what has threads of its own."""
+        return self._count(((song, _attempt(work, song)) for song in songs), len(songs))
+
+    def _count(
+        self, outcomes: Iterator[tuple[Song, str | SongError | None]], n_songs: int
+    ) -> Iterator[Song]:
+        """Yield the songs that were done, with a bar; remember those that were not."""
         with tqdm.tqdm(
-            total=len(songs),
+            total=n_songs,
             desc=self.name,
             unit="song",
             disable=self.options.quiet,
             mininterval=0.2 if sys.stderr.isatty() else 5.0,
         ) as bar:
-            for song, outcome in _outcomes(work, songs, self.options.jobs):
+            for song, outcome in outcomes:
                 bar.update()
                 if isinstance(outcome, SongError):
                     self.skip(song, outcome)
@@ -117,7 +127,7 @@ class Stage:
     def skip(self, song: Song, reason: SongError) -> None:
         """Remember that `song` could not be done."""
         text = str(reason)
-        self._new_skips.append(Skip(self.name, song.name, text, song.file, fingerprint(song)))
+        self._new_skips.append(Skip(self.name, song.name, text, song.file, fingerprint(song.path)))
         if self.options.verbose:
             self.tell(f"skipped {song.file}: {text}")
 
@@ -167,18 +177,9 @@ class Stage:
         line += f", {seconds:.1f} s"
         if self.n_skipped:
             line += f"; reasons: {self.database.skipped_csv}"
-        if complete and self.exit_status == EXIT_OK:
+        if complete and self.next_command and self.exit_status == EXIT_OK:
             line += f"; next: {self.next_command}"
         return line
-
-
-def fingerprint(song: Song) -> str:
-    """Return "size-mtime_ns" of the song's file, or "gone"."""
-    try:
-        status = song.path.stat()
-    except OSError:
-        return "gone"
-    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def _outcomes(

@@ -1,0 +1,104 @@
+"""Gather the slices of the labelled songs into arrays for the training.
+
+reads   train_db/slices/, train_db/tracks.csv   (columns song,artist,title,album,genre,split)
+writes  train_db/arrays/   train_x.npy, train_y.npy, train_song.npy, the same for test,
+                           labels.json, songs.csv
+
+Songs are split, never slices, and an artist's songs stay on one side.
+
+    python load_training_data.py --size 0.8
+    python load_training_data.py --split official --label genre
+"""
+
+import argparse
+import sys
+
+from songrec import cli
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument(
+        "-s",
+        "--size",
+        type=share,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the songs that train (default: 1.0, all of them: no test set)",
+    )
+    parser.add_argument(
+        "--label", choices=("genre", "artist", "album"), default="genre", help="what is learnt"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("random", "official"),
+        default="random",
+        help="official: obey the column split of tracks.csv (train, valid, test)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random split (default: 0)")
+    cli.add_common_flags(parser)
+    return parser
+
+
+def share(text: str) -> float:
+    """Read a share above 0 and up to 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and up to 1")
+    return value
+
+
+def load_training_data(args: argparse.Namespace) -> int:
+    """Bring `arrays/` up to date with slices and labels; return the exit status."""
+    from songrec import arrays
+    from songrec.database import Database, Song
+    from songrec.files import atomic_path
+    from songrec.labels import read_tracks
+    from songrec.recipe import check_mark
+    from songrec.slices import check_slices, songs_with_slices
+    from songrec.stage import Stage
+
+    options = cli.options_from(args)
+    database = Database(args.data, "Train")
+    check_mark(database.slices_dir, rebuild="python spotify_slices.py -m Train --force")
+    if not args.force:
+        check_mark(database.arrays_dir, rebuild=arrays.REBUILD)
+    tracks = read_tracks(database.tracks_csv)
+    songs = songs_with_slices(database)
+
+    with Stage("arrays", database, options, "python recommender.py -m Train") as stage:
+
+        def plan_for(songs: list[Song]) -> arrays.Plan:
+            return arrays.make_plan(
+                songs, tracks, label=args.label, size=args.size, split=args.split, seed=args.seed
+            )
+
+        todo = stage.select(songs, lambda _: False)
+        plan = plan_for(todo)
+        todo = [song for song in todo if song.key in set(plan.table["key"])]
+        if not args.force and arrays.digest_there(database) == plan.digest:
+            stage.n_there = len(todo)
+        elif args.dry_run:
+            return stage.list_only(todo, [])
+        else:
+            readable = list(stage.map(check_slices, todo))
+            plan = plan_for(readable)
+            with atomic_path(database.arrays_dir) as part:
+                arrays.allocate(plan, part)
+                arrays.fill(part, plan, readable)
+        for line in [*plan.notes, plan.summary()]:
+            stage.tell(line)
+    return stage.exit_status
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(load_training_data, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Train the network, or recommend the songs that sound most like one you name.
+
+-m Train      reads  train_db/arrays/
+              writes model.pt, model/ (metrics.json, curves and confusion matrix as PNG)
+-m Recommend  reads  song_db/slices/, model.pt
+              writes song_db/vectors.db, and the answer to stdout
+
+    python recommender.py -m Recommend "artist - song" 3
+    python recommender.py -m Recommend "artist - song" 10 --also "artist - other song" --json
+    python recommender.py -m Recommend ~/Downloads/unknown.mp3
+    python recommender.py -m Train --epochs 16 --seed 1
+    python recommender.py -m Train --resume
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from songrec import cli
+from songrec.errors import InterruptedRunError, UsageError
+from songrec.settings import add_training_flags, settings_from
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument("-m", "--mode", choices=("Train", "Recommend"), required=True)
+    parser.add_argument(
+        "song", nargs="?", metavar="SONG", help="its name, a part of it, or an audio file"
+    )
+    parser.add_argument(
+        "n",
+        nargs="?",
+        type=cli.positive_int,
+        default=3,
+        metavar="N",
+        help="how many to recommend (default: 3)",
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="SONG",
+        help="one more song that the answers should sound like; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=Path("model.pt"),
+        metavar="FILE",
+        help="the network (default: model.pt); training also writes the folder model/ beside it",
+    )
+    add_training_flags(parser)
+    cli.add_common_flags(parser)
+    return parser
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train on `train_db/arrays` and write `model.pt` and `model/`; return the exit status."""
+    from songrec.arrays import open_arrays
+    from songrec.database import Database
+    from songrec.report import write_model, write_report
+    from songrec.training import Trainer
+
+    data = open_arrays(Database(args.data, "Train"))
+    folder = args.model.parent / "model"
+    trainer = Trainer(data, settings_from(args), folder / "checkpoint.pt", n_threads=args.jobs)
+    if args.resume:
+        trainer.load_state()
+    if args.dry_run:
+        print(f"train {len(data.classes)} {data.label} labels, {len(data.train.y)} slices")
+        return cli.EXIT_OK
+    try:
+        while not trainer.is_finished:
+            trainer.run_epoch(quiet=args.quiet)
+            trainer.save_state()
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"interrupted after {len(trainer.history)} whole epochs; go on with --resume"
+        ) from None
+    figures = trainer.finish()
+    write_model(args.model, trainer, figures)
+    print(write_report(folder, figures))
+    if not args.quiet:
+        print(
+            f"wrote {args.model} and {folder}; next: "
+            'python recommender.py -m Recommend "artist - song"',
+            file=sys.stderr,
+        )
+    return cli.EXIT_OK
+
+
+def recommend(args: argparse.Namespace) -> int:
+    """Answer with the N songs most similar to the named ones; return the exit status."""
+    from songrec.answer import as_json, as_text, recommendations
+    from songrec.database import Database
+    from songrec.library import open_library
+
+    options = cli.options_from(args)
+    library = open_library(Database(args.data, "Test"), args.model, options)
+    answer = recommendations(library, [args.song, *args.also], args.n, args.model, options)
+    if args.json:
+        print(json.dumps(as_json(answer), ensure_ascii=False))
+    else:
+        print(as_text(answer))
+    if len(answer.rows) < args.n and not args.quiet:
+        print(f"that is all: {len(answer.rows)} other songs in the library", file=sys.stderr)
+    return cli.EXIT_OK
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the mode says; return the exit status."""
+    if args.mode == "Train":
+        if args.song is not None:
+            raise UsageError("-m Train takes no song; did you mean -m Recommend?")
+        return train(args)
+    if args.song is None:
+        raise UsageError('-m Recommend needs a song: recommender.py -m Recommend "artist - song"')
+    return recommend(args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(run, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

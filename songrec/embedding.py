@@ -1,0 +1,72 @@
+"""Slices -> the vector of a song, by the embedder in `model.pt`."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from songrec.audio import load_audio
+from songrec.checkpoint import load_model
+from songrec.errors import UnusableAudioError
+from songrec.picture import mel_picture
+from songrec.slices import cut, read_slices
+from songrec.training import pick_device, to_input
+
+_BATCH = 64
+
+
+class Embedder:
+    """The trained network without its last Linear layer, ready to embed.
+
+    Raises
+    ------
+    ModelError, RecipeMismatchError
+        As `load_model` does.
+    """
+
+    def __init__(self, model_path: Path, n_threads: int) -> None:
+        torch.set_num_threads(n_threads)
+        self._device = pick_device()
+        classifier = load_model(model_path).classifier
+        self._network = classifier.embedder().to(self._device, memory_format=torch.channels_last)
+
+    def embed_slices(self, slices: np.ndarray) -> np.ndarray:
+        """Return the vector of a song: the mean of its slices' latent vectors.
+
+        Parameters
+        ----------
+        slices : np.ndarray [shape=(n_slices, n_mels, slice_frames), dtype=uint8]
+
+        Returns
+        -------
+        np.ndarray [shape=(n_latent,), dtype=float32]
+
+        Raises
+        ------
+        UnusableAudioError
+            If the vector is not finite or is zero, and so has no direction.
+        """
+        vectors = []
+        with torch.inference_mode():
+            for start in range(0, len(slices), _BATCH):
+                x = to_input(slices[start : start + _BATCH], self._device)
+                vectors.append(self._network(x).float().cpu().numpy())
+        vector = np.concatenate(vectors).mean(axis=0)
+        if not np.isfinite(vector).all() or not vector.any():
+            raise UnusableAudioError("the network finds nothing to compare in it")
+        return vector
+
+    def embed_folder(self, folder: Path) -> np.ndarray:
+        """Return the vector [shape=(n_latent,)] of a song from its folder of slices."""
+        return self.embed_slices(read_slices(folder))
+
+    def embed_audio(self, path: Path) -> np.ndarray:
+        """Return the vector [shape=(n_latent,)] of any audio file.
+
+        Raises
+        ------
+        SongError
+            If the file cannot be decoded or holds nothing to compare.
+        """
+        samples, _ = load_audio(path)
+        return self.embed_slices(cut(mel_picture(samples)))

@@ -1,0 +1,72 @@
+"""The pictures of a training: curves and the confusion matrix, as PNG."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+from songrec.files import atomic_path
+
+_MAX_TICKS = 40
+
+
+def draw_curves(figures: dict[str, Any], folder: Path) -> None:
+    """Draw `loss.png` and `accuracy.png` from the figures of `Trainer.finish`."""
+    history = figures["history"]
+    epochs = [row["epoch"] for row in history]
+    chosen_on = "valid" if "valid" in figures else "test"
+    curves = {
+        "loss": {"train_loss": "train", "loss": chosen_on},
+        "accuracy": {
+            "train_accuracy_slices": "train, slices",
+            "accuracy_slices": f"{chosen_on}, slices",
+            "accuracy_songs": f"{chosen_on}, songs",
+        },
+    }
+    for name, lines in curves.items():
+        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        for key, label in lines.items():
+            if key in history[0]:
+                axes.plot(epochs, [row[key] for row in history], marker="o", label=label)
+        axes.axvline(figures["best_epoch"], color="grey", linestyle=":", label="kept")
+        axes.set(xlabel="epoch", ylabel=name, title=f"{name} by epoch ({figures['label']})")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+        _save(figure, folder / f"{name}.png")
+
+
+def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, title: str) -> None:
+    """Draw the confusion matrix of songs: rows the true class, columns the found one."""
+    matrix = np.array(measured["confusion_songs"])
+    size = max(5.0, 1.5 + 0.45 * min(len(classes), _MAX_TICKS))
+    figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    figure.colorbar(image, label="share of the class's songs")
+    if len(classes) <= _MAX_TICKS:
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        axes.set_yticks(range(len(classes)), classes)
+        for row, column in np.argwhere(matrix > 0):
+            dark = shares[row, column] > 0.5
+            axes.text(
+                column,
+                row,
+                matrix[row, column],
+                ha="center",
+                va="center",
+                color="white" if dark else "black",
+            )
+    axes.set(xlabel="found", ylabel="true", title=title)
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png", dpi=110)
+    plt.close(figure)
