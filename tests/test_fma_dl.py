@@ -1,0 +1,473 @@
+"""fma_dl.py against a server that serves zips shaped like FMA's, and misbehaves."""
+
+import csv
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import loopback
+import pytest
+from conftest import ROOT, run_script, tree, write_tune
+
+from songrec import download, fma
+from songrec.errors import DownloadError
+
+GENRES = ["Rock", "Folk"]
+PER_GENRE = 5
+DROPS = [1, 30_000, 70_001, 120_000, 150_000]
+
+
+def metadata_csv(tracks):
+    """Return a table shaped like FMA's: three rows of header, more columns than are used."""
+    columns = [
+        ("album", "title"), ("artist", "bio"), ("artist", "id"), ("artist", "name"),
+        ("set", "split"), ("set", "subset"), ("track", "genre_top"), ("track", "title"),
+    ]  # fmt: skip
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["", *(group for group, _ in columns)])
+    writer.writerow(["", *(column for _, column in columns)])
+    writer.writerow(["track_id", *("" for _ in columns)])
+    for track_id, split, subset, genre, title in tracks:
+        bio = "long, with\na line break " + "x" * 140_000 if track_id == 2 else ""
+        writer.writerow(
+            [track_id, "Álbum", bio, 1, f"Artist {track_id}", split, subset, genre, title]
+        )
+    return text.getvalue()
+
+
+def write_zip(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as target:
+        for name, content in members.items():
+            target.writestr(name, content)
+
+
+@pytest.fixture(scope="session")
+def fma_folder(tmp_path_factory):
+    """Return a folder with fma_small.zip and fma_metadata.zip: ten real clips of two genres."""
+    folder = tmp_path_factory.mktemp("fma")
+    ids = [2, 5, 10, 140, 1482, 1686, 98565, 99134, 108925, 155320]
+    splits = ["training", "training", "training", "validation", "test"]
+    rows, songs = [], {}
+    for number, track_id in enumerate(ids):
+        genre = GENRES[number % 2]
+        rows.append((track_id, splits[number // 2], "small", genre, f'"T{track_id}", ünï'))
+        clip = write_tune(folder / "clip.mp3", seconds=3.5, seed=track_id)
+        songs[f"fma_small/{fma.song_name(track_id)}.mp3"] = clip.read_bytes()
+    clip.unlink()
+    rows.append((3, "training", "large", "Rock", "of another set"))
+    songs["fma_small/README.txt"] = b"not a song"
+    songs["fma_small/000/000999.mp3"] = b"not in the table"
+    songs["fma_small/checksums"] = "".join(
+        f"{hashlib.sha1(content).hexdigest()}  {name.removeprefix('fma_small/')}\n"
+        for name, content in songs.items()
+    ).encode()
+    write_zip(folder / "fma_small.zip", songs)
+    tables = {
+        "fma_metadata/tracks.csv": metadata_csv(rows),
+        "fma_metadata/features.csv": "x" * 1000,
+    }
+    write_zip(folder / "fma_metadata.zip", tables)
+    return folder
+
+
+@pytest.fixture
+def server(fma_folder):
+    with loopback.serve(fma_folder) as server:
+        yield server
+
+
+def fma_dl(server, data, *flags, timeout_s=60):
+    return run_script(
+        "fma_dl.py", "--data", data, "--url", server.url, *flags,
+        env=loopback.ENV, timeout_s=timeout_s,
+    )  # fmt: skip
+
+
+def clips(folder):
+    """Return {path below songs/: bytes} of the zip's songs."""
+    with zipfile.ZipFile(folder / "fma_small.zip") as source:
+        return {
+            name.removeprefix("fma_small/"): source.read(name)
+            for name in source.namelist()
+            if name.endswith(".mp3") and "000999" not in name
+        }
+
+
+def rows(data):
+    with (data / "train_db" / "tracks.csv").open(encoding="utf-8", newline="") as source:
+        return list(csv.DictReader(source))
+
+
+def leftovers(data):
+    """Return the names of all files that are neither songs nor tables."""
+    kept = {"tracks.csv", "fma_small.json", ".fma.lock", ".tracks.lock"}
+    return {p.name for p in data.rglob("*") if p.is_file() and p.suffix != ".mp3"} - kept
+
+
+def test_whole_set(server, data, fma_folder):
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert "10 done, 0 already there, 0 missing" in done.stderr
+    assert "next: python spotify_specs.py -m Train" in done.stderr
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+    assert not leftovers(data)
+    table = {row["song"]: row for row in rows(data)}
+    assert len(table) == 10
+    assert table["000/000002"] == {
+        "song": "000/000002", "artist": "Artist 2", "title": '"T2", ünï', "album": "Álbum",
+        "genre": "Rock", "split": "training",
+    }  # fmt: skip
+
+
+def test_running_again_asks_the_server_nothing(server, data):
+    fma_dl(server, data, "--no-verify")
+    before = len(server.requests)
+    done = fma_dl(server, data, "--no-verify")
+    assert "0 done, 10 already there" in done.stderr
+    assert len(server.requests) == before
+
+
+def test_keep_zip_and_a_lost_song(server, data, fma_folder):
+    fma_dl(server, data, "--no-verify", "--keep-zip")
+    (data / "train_db" / "songs" / "000" / "000002.mp3").unlink()
+    before = len(server.requests)
+    done = fma_dl(server, data, "--no-verify", "--keep-zip")
+    assert "1 done, 9 already there" in done.stderr
+    assert len(server.requests) == before
+    assert leftovers(data) == {"fma_small.zip", "fma_metadata.zip"}
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+
+
+def test_limit_takes_single_songs(server, data, fma_folder):
+    server.drops = [60_000]  # the line breaks once inside a song
+    done = fma_dl(server, data, "--limit", "2")
+    assert done.returncode == 0, done.stderr
+    songs = tree(data / "train_db" / "songs")
+    assert len(songs) == 4
+    assert songs.items() <= clips(fma_folder).items()
+    assert sorted(row["genre"] for row in rows(data)) == ["Folk", "Folk", "Rock", "Rock"]
+    assert all(asked for _, asked in server.requests), "every request must be a range"
+
+    again = fma_dl(server, data, "--limit", "2")
+    assert "0 done, 4 already there" in again.stderr
+    more = fma_dl(server, data, "--limit", "3")
+    assert "2 done, 4 already there" in more.stderr
+    assert songs.items() <= tree(data / "train_db" / "songs").items()
+    assert len(rows(data)) == 6
+
+
+def test_pick_keeps_the_proportions_of_the_splits():
+    tracks = [
+        fma.Track(fma.song_name(n), "a", "t", "", "Rock", split)
+        for n, split in enumerate(["training"] * 80 + ["validation"] * 10 + ["test"] * 10)
+    ]
+    chosen = fma.pick(tracks, 20)
+    assert [sum(t.split == s for t in chosen) for s in ("training", "validation", "test")] == [
+        16,
+        2,
+        2,
+    ]
+    assert set(chosen) < set(fma.pick(reversed(tracks), 21))
+
+
+def test_resumes_after_the_line_broke_at_five_bytes(server, data, fma_folder):
+    assert (fma_folder / "fma_small.zip").stat().st_size > DROPS[-1]
+    fma_dl(server, data, "--limit", "1")  # reads the table, so that only the big zip is left
+    server.requests.clear()
+    server.sent_bytes = 0
+    server.drops = list(DROPS)
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert [asked for _, asked in server.requests] == [None, *(f"bytes={drop}-" for drop in DROPS)]
+    assert server.sent_bytes == (fma_folder / "fma_small.zip").stat().st_size
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+
+
+def test_killed_and_run_again_goes_on(server, data, fma_folder):
+    size = (fma_folder / "fma_small.zip").stat().st_size
+    fma_dl(server, data, "--limit", "1")
+    server.bytes_per_s = size // 4
+    command = [sys.executable, str(ROOT / "fma_dl.py"), "--data", str(data), "--url", server.url]
+    child = subprocess.Popen(
+        [*command, "--no-verify"], env={**os.environ, **loopback.ENV}, stderr=subprocess.DEVNULL
+    )
+    part = data / "train_db" / "fma_small.zip.part"
+    wait_for(lambda: part.exists() and part.stat().st_size > size // 4)
+    child.kill()
+    child.wait()
+    have = part.stat().st_size
+    server.bytes_per_s = None
+    server.requests.clear()
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert server.requests == [("/fma_small.zip", f"bytes={have}-")]
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+
+
+def test_ctrl_c_says_what_is_done(server, data):
+    server.bytes_per_s = 20_000
+    command = [sys.executable, str(ROOT / "fma_dl.py"), "--data", str(data), "--url", server.url]
+    child = subprocess.Popen(
+        [*command, "--no-verify"], env={**os.environ, **loopback.ENV}, stderr=subprocess.PIPE
+    )
+    wait_for(lambda: any("small" in path for path, _ in server.requests))
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert b"fma: 0 done, 0 already there, 10 missing" in told
+    assert b"interrupted; run the same command to go on" in told
+    assert b"Traceback" not in told
+
+
+def wait_for(condition, timeout_s=30):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_part_of_another_file_is_not_resumed(server, data, fma_folder):
+    fma_dl(server, data, "--limit", "1")
+    part = data / "train_db" / "fma_small.zip.part"
+    part.write_bytes(b"something else")
+    (data / "train_db" / "fma_small.zip.part.json").write_text(
+        f'{{"url": "{server.url}fma_small.zip", "total_bytes": 99999999, "validator": "\\"old\\""}}'
+    )
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+
+
+def test_server_without_range(server, data, fma_folder):
+    server.ranges = False
+    server.drops = [50_000]
+    refused = fma_dl(server, data, "--limit", "1")
+    assert refused.returncode == 1
+    assert "does not answer range requests" in refused.stderr
+    assert "leave out --limit" in refused.stderr
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+
+
+def test_wrong_checksum(server, data):
+    done = fma_dl(server, data)
+    assert done.returncode == 1
+    assert "wrong checksum" in done.stderr
+    assert fma.SHA1["fma_metadata.zip"] in done.stderr
+    assert not leftovers(data)
+    assert not (data / "train_db" / "songs").exists()
+
+
+def test_right_checksum(server, tmp_path, fma_folder):
+    content = (fma_folder / "fma_small.zip").read_bytes()
+    final = tmp_path / "fma_small.zip"
+    sha1 = hashlib.sha1(content).hexdigest()
+    download.download(server.url + "fma_small.zip", final, sha1=sha1, quiet=True)
+    assert final.read_bytes() == content
+    with pytest.raises(DownloadError, match="wrong checksum"):
+        download.download(server.url + "fma_small.zip", final, sha1="0" * 40, quiet=True)
+    assert final.exists(), "a zip that was there before is not ours to delete"
+
+
+def test_404(server, data):
+    server.always = 404
+    for flags in (["--no-verify"], ["--limit", "1"]):
+        done = fma_dl(server, data, *flags)
+        assert done.returncode == 1
+        assert "is the address right?" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not leftovers(data)
+
+
+def test_503_a_few_times(server, data, fma_folder):
+    server.statuses = [503, 429, 503]
+    server.headers = {"Retry-After": "0"}
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+
+
+def test_503_for_ever(server, data):
+    server.always = 503
+    server.headers = {"Retry-After": "0"}
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 1
+    assert "HTTP 503" in done.stderr
+    assert len(server.requests) == download.MAX_TRIES
+    server.headers = {"Retry-After": "3600"}
+    done = fma_dl(server, data, "--no-verify")
+    assert "asks to wait 3600 s" in done.stderr
+
+
+def test_slow_server(server, data, fma_folder):
+    server.bytes_per_s = (fma_folder / "fma_small.zip").stat().st_size // 3
+    done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 0, done.stderr
+    assert tree(data / "train_db" / "songs") == clips(fma_folder)
+
+
+def test_server_that_says_nothing(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(download, "MAX_TRIES", 2)
+    server.hang_s = 0.5
+    with pytest.raises(DownloadError, match="could not be fetched in 2 tries"):
+        download.download(server.url + "fma_small.zip", tmp_path / "x.zip", quiet=True)
+
+
+def test_no_server(data):
+    done = run_script(
+        "fma_dl.py", "--data", data, "--url", "http://127.0.0.1:9/", "--limit", "1",
+        env=loopback.ENV,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "could not be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../evil.mp3", "/evil.mp3", "a/../../evil.mp3", "C:/evil.mp3"])
+@pytest.mark.parametrize("flags", [["--no-verify"], ["--limit", "1"]])
+def test_zip_slip(data, tmp_path, fma_folder, name, flags):
+    evil = hostile_folder(tmp_path, fma_folder, {name: b"evil"})
+    with loopback.serve(evil) as server:
+        done = fma_dl(server, data, *flags)
+    assert done.returncode == 1
+    assert "unsafe name" in done.stderr
+    assert not (data / "train_db" / "songs").exists()
+    assert not list(tmp_path.rglob("evil.mp3"))
+
+
+@pytest.mark.parametrize("flags", [["--no-verify"], ["--limit", "5"]])
+def test_bomb(data, tmp_path, fma_folder, flags):
+    bomb = {f"fma_small/{fma.song_name(2)}.mp3": bytes(40 << 20)}
+    with loopback.serve(hostile_folder(tmp_path, fma_folder, bomb)) as server:
+        done = fma_dl(server, data, *flags)
+    assert done.returncode == 1
+    assert "looks like a zip bomb" in done.stderr
+    assert not (data / "train_db" / "songs").exists()
+
+
+def test_damaged_member(data, tmp_path, fma_folder):
+    evil = hostile_folder(tmp_path, fma_folder, {})
+    path = evil / "fma_small.zip"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    path.write_bytes(content)
+    with loopback.serve(evil) as server:
+        done = fma_dl(server, data, "--no-verify")
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+    songs = tree(data / "train_db" / "songs")
+    assert songs.items() <= clips(fma_folder).items(), "only whole songs"
+    assert len(rows(data)) == len(songs)
+
+
+def test_not_a_zip(data, tmp_path, fma_folder):
+    evil = hostile_folder(tmp_path, fma_folder, {})
+    (evil / "fma_metadata.zip").write_bytes(b"<html>please log in</html>" * 9000)
+    with loopback.serve(evil) as server:
+        for flags in (["--no-verify"], ["--limit", "1"]):
+            done = fma_dl(server, data, *flags)
+            assert done.returncode == 1
+            assert "is no zip that can be read" in done.stderr
+
+
+def hostile_folder(tmp_path, fma_folder, songs):
+    """Return a copy of the server's folder whose fma_small.zip holds `songs` too."""
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    (folder / "fma_metadata.zip").write_bytes((fma_folder / "fma_metadata.zip").read_bytes())
+    with zipfile.ZipFile(fma_folder / "fma_small.zip") as source:
+        good = {name: source.read(name) for name in source.namelist()}
+    write_zip(folder / "fma_small.zip", {**good, **songs})
+    return folder
+
+
+@pytest.mark.parametrize("size_kb", [40, 220, 300])
+def test_disk_full(server, tmp_path, size_kb):
+    """On a disk of 40 kB nothing fits; of 220, the zip but not the songs; of 300, some songs.
+
+    The free space is as the server's sizes say until another program takes some, so the
+    first two are told beforehand and the third comes as ENOSPC, made by a file that fills up.
+    """
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    script = (
+        f"mount -t tmpfs -o size={size_kb}k none '{mount}' && "
+        f"'{sys.executable}' '{ROOT / 'fma_dl.py'}' --data '{mount}' --url {server.url} "
+        f"--no-verify; echo status $?; ls -A '{mount}/train_db'; "
+        f"find '{mount}/train_db/songs' -name '*.mp3' -size -8k"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
+        env={**os.environ, **loopback.ENV}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "status 1" in done.stdout, done.stdout + done.stderr
+    assert "free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_full_disk_keeps_what_came_and_goes_on(server, tmp_path, fma_folder):
+    """ENOSPC in the middle of a download ends it as such; with room again it goes on."""
+    url, final = server.url + "fma_small.zip", tmp_path / "x.zip"
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from songrec import download;"
+        "download.check_space = lambda *a: None;"
+        f"download.download({url!r}, Path({str(mount / 'x.zip')!r}), quiet=True)"
+    )
+    script = (
+        f"cd '{ROOT}'; mount -t tmpfs -o size=100k none '{mount}'; \"$PYTHON\" -c \"$CODE\"; "
+        f"ls '{mount}'; mount -o remount,size=1m '{mount}'; \"$PYTHON\" -c \"$CODE\"; "
+        f"cat '{mount}/x.zip' > '{final}'"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script], cwd=ROOT,
+        env={**os.environ, **loopback.ENV, "CODE": code, "PYTHON": sys.executable},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "DiskFullError" in done.stderr, done.stderr
+    assert "x.zip.part" in done.stdout
+    assert final.read_bytes() == (fma_folder / "fma_small.zip").read_bytes()
+    assert server.requests[-1][1] is not None, "the second run must go on where the first stopped"
+
+
+def test_two_runs_at_once(server, data):
+    with fma.lock(fma_database(data)):
+        done = fma_dl(server, data, "--limit", "1")
+    assert done.returncode == 1
+    assert "another fma_dl.py is at work" in done.stderr
+
+
+def fma_database(data):
+    from songrec.database import Database
+
+    return Database(data, "Train")
+
+
+def test_rows_of_ones_own_songs_stay(server, data):
+    table = data / "train_db" / "tracks.csv"
+    table.parent.mkdir()
+    table.write_text('song,genre,mood\nmine/one,Rock,"dark, slow"\n', encoding="utf-8")
+    fma_dl(server, data, "--limit", "1")
+    kept = rows(data)
+    assert {"song": "mine/one", "mood": "dark, slow", "genre": "Rock"}.items() <= kept[-1].items()
+    assert len(kept) == 3
+
+
+def test_a_table_that_is_none_is_not_overwritten(server, data):
+    table = data / "train_db" / "tracks.csv"
+    table.parent.mkdir()
+    table.write_text("artist;title\nme;mine\n", encoding="utf-8")
+    done = fma_dl(server, data, "--limit", "1")
+    assert done.returncode == 1
+    assert "no table with a column 'song'" in done.stderr
+    assert table.read_text(encoding="utf-8") == "artist;title\nme;mine\n"
