@@ -54,11 +54,12 @@ def bring_songs(args: argparse.Namespace) -> int:
     """Bring what is missing; return the exit status."""
     from songrec import fma
     from songrec.database import Database
+    from songrec.lock import one_at_a_time
 
     start_s = time.monotonic()
     database = Database(args.data, "Train")
     base_url = (args.url or fma.BASE_URL).rstrip("/") + "/"
-    with fma.lock(database):
+    with one_at_a_time(database, "fma_dl"):
         tracks = read_list(args, database, base_url)
         wanted = fma.pick(tracks, args.limit) if args.limit else tracks
         todo = fma.missing(database, wanted)

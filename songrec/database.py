@@ -70,7 +70,7 @@ class Database:
             )
         paths = {
             _printable(path.relative_to(self.songs_dir)): path
-            for path in _walk_files(self.songs_dir)
+            for path in walk_files(self.songs_dir)
             if path.suffix.lower() in AUDIO_ENDINGS and not path.name.startswith("._")
         }
         if not paths:
@@ -110,7 +110,7 @@ class Database:
         if not self.specs_dir.exists():
             return []
         keys = []
-        for path in _walk_files(self.specs_dir):
+        for path in walk_files(self.specs_dir):
             if is_part(path.name):
                 remove_stale_part(path)
             elif path.suffix == ".png":
@@ -147,7 +147,7 @@ def _printable(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", errors="replace")
 
 
-def _walk_files(top: Path) -> Iterator[Path]:
+def walk_files(top: Path) -> Iterator[Path]:
     """Yield every file below `top`, through links, each folder once."""
     seen: set[tuple[int, int]] = set()
     stack = [top]

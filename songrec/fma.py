@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tqdm
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from songrec import archive
 from songrec.database import Database
@@ -203,25 +203,6 @@ class TrackList:
         }
         with atomic_path(self.path) as part:
             part.write_text(json.dumps(content), encoding="utf-8")
-
-
-def lock(database: Database) -> FileLock:
-    """Take the right to bring songs into `database`; a second run is sent away.
-
-    Raises
-    ------
-    LibraryError
-        If another run has it.
-    """
-    database.root.mkdir(parents=True, exist_ok=True)
-    file_lock = FileLock(database.root / ".fma.lock")
-    try:
-        file_lock.acquire(timeout=0)
-    except Timeout as error:
-        raise LibraryError(
-            f"another fma_dl.py is at work in {database.root}; wait until it has ended"
-        ) from error
-    return file_lock
 
 
 def unpack(

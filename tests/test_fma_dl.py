@@ -15,7 +15,9 @@ import pytest
 from conftest import ROOT, run_script, tree, write_tune
 
 from songrec import download, fma
+from songrec.database import Database
 from songrec.errors import DownloadError
+from songrec.lock import one_at_a_time
 
 GENRES = ["Rock", "Folk"]
 PER_GENRE = 5
@@ -106,7 +108,7 @@ def rows(data):
 
 def leftovers(data):
     """Return the names of all files that are neither songs nor tables."""
-    kept = {"tracks.csv", "fma_small.json", ".fma.lock", ".tracks.lock"}
+    kept = {"tracks.csv", "fma_small.json", ".fma_dl.lock", ".tracks.lock"}
     return {p.name for p in data.rglob("*") if p.is_file() and p.suffix != ".mp3"} - kept
 
 
@@ -441,16 +443,10 @@ def test_full_disk_keeps_what_came_and_goes_on(server, tmp_path, fma_folder):
 
 
 def test_two_runs_at_once(server, data):
-    with fma.lock(fma_database(data)):
+    with one_at_a_time(Database(data, "Train"), "fma_dl"):
         done = fma_dl(server, data, "--limit", "1")
     assert done.returncode == 1
     assert "another fma_dl.py is at work" in done.stderr
-
-
-def fma_database(data):
-    from songrec.database import Database
-
-    return Database(data, "Train")
 
 
 def test_rows_of_ones_own_songs_stay(server, data):

@@ -1,0 +1,103 @@
+"""Fill the library from a CSV of Spotify tracks: some songs of each genre.
+
+reads   data/spotify_tracks.csv (or .gz, .bz2, .xz, .zip); downloaded if there is none
+writes  data/song_db/songs/<artist - title>.mp3   then their specs and slices
+        data/song_db/downloads.db                 what came, what failed and why
+
+Each run draws new songs and adds them; an interrupted run goes on with the songs it drew.
+A track that failed is not tried again until --retry-skipped.
+
+    python load_csv.py
+    python load_csv.py --per-genre 5 --genre jazz --genre blues
+    python load_csv.py --csv my_tracks.csv.xz --limit 100 --seed 1
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from songrec import cli
+
+if TYPE_CHECKING:
+    from songrec.intake import Intake
+    from songrec.ledger import Entry, Ledger
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="another CSV")
+    parser.add_argument(
+        "--per-genre", type=cli.positive_int, default=70, metavar="N", help="default: 70"
+    )
+    parser.add_argument(
+        "--genre", action="append", default=[], metavar="NAME", help="only this one; repeatable"
+    )
+    parser.add_argument("--seed", type=int, help="draw the same songs each time")
+    cli.add_common_flags(parser)
+    return parser
+
+
+def load_songs(args: argparse.Namespace) -> int:
+    """Bring a sample in and carry it through to its slices; return the exit status."""
+    from songrec.database import Database
+    from songrec.errors import SpotdlError
+    from songrec.intake import Intake, check_recipe
+    from songrec.ledger import Ledger
+    from songrec.lock import one_at_a_time
+
+    database = Database(args.data, "Test")
+    check_recipe(database)
+    stopped_by = None
+    with one_at_a_time(database, "load_csv"), Ledger(database.root / "downloads.db") as ledger:
+        with Intake(database, cli.options_from(args), tell_failures=False) as intake:
+            entries = sample(args, intake, ledger)
+            if args.dry_run:
+                print(*(f"{entry.genre}: {entry.name}" for entry in entries), sep="\n")
+                return cli.EXIT_OK
+            try:
+                with intake.bar(len(entries)):
+                    intake.download(entries, ledger)
+            except SpotdlError as error:
+                stopped_by = error  # what came before it is still made ready
+        # All songs, so that those of a run that was killed here get theirs too.
+        status = intake.exit_status if intake.shelf.is_empty else intake.carry(database.songs())
+    if stopped_by:
+        raise stopped_by
+    return status
+
+
+def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "list[Entry]":
+    """Return the songs to fetch: what an interrupted run left of its sample, else a new one."""
+    from songrec import catalogue
+    from songrec.download import download
+
+    songs_dir = intake.database.songs_dir
+    wish = catalogue.Wish(args.per_genre, catalogue.genres_of(args.genre), args.limit, args.seed)
+    ledger.forget_gone(lambda file: (songs_dir / file).exists())
+    if args.retry_skipped and not args.dry_run:
+        ledger.retry_failed(wish.sample)
+    left = ledger.wanted(wish.sample)
+    if left:
+        intake.tell(f"going on with {len(left)} songs drawn before")
+        return left[: args.limit]
+    path = args.csv or catalogue.find_csv(args.data)
+    if not args.csv and not path.exists():
+        download(catalogue.URL, path, quiet=args.quiet)
+    known = ledger.ids("came", "failed")
+    entries = catalogue.draw(
+        catalogue.read_csv(path), wish, known, lambda name: intake.shelf.find(name) is not None
+    )
+    if not args.dry_run:
+        ledger.want(entries, wish.sample)
+    return entries
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(load_songs, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

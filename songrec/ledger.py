@@ -1,0 +1,170 @@
+"""What was to come from Spotify, what came, and what failed and why: `song_db/downloads.db`."""
+
+import contextlib
+import dataclasses
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from songrec.errors import LibraryError
+from songrec.files import raise_if_full
+from songrec.names import join_name
+
+_BUSY_TIMEOUT_S = 30.0
+_SCHEMA = """
+create table if not exists tracks (
+    track_id text primary key,
+    artists text not null,
+    title text not null,
+    album text not null,
+    genre text not null,
+    duration_ms integer not null,
+    explicit integer not null,
+    state text not null check (state in ('wanted', 'came', 'failed')),
+    sample text not null,
+    file text not null default '',
+    reason text not null default '',
+    changed_at text not null default current_timestamp
+)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A track on Spotify.
+
+    Attributes
+    ----------
+    artists
+        Joined by ";", as in the CSV.
+    """
+
+    track_id: str
+    artists: str
+    title: str
+    album: str = ""
+    genre: str = ""
+    duration_ms: int = 0
+    explicit: bool = False
+
+    @property
+    def name(self) -> str:
+        """The song's name: "artist, artist - title"."""
+        return join_name(self.artists.replace(";", ", "), self.title)
+
+
+_ENTRY_COLUMNS = ", ".join(field.name for field in dataclasses.fields(Entry))
+
+
+class Ledger:
+    """Remembers each track's state; every change is on disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
+            with self._db:
+                self._db.execute(_SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if "full" in str(error):
+                raise_if_full(OSError(28, str(error)), self.path)
+            raise LibraryError(
+                f"{self.path} cannot be used ({error}); if it is damaged, delete it: only the "
+                "memory of failed tracks and of track ids is lost"
+            ) from error
+
+    def ids(self, *states: str) -> set[str]:
+        """Return the ids of the tracks in one of `states`."""
+        marks = ", ".join("?" for _ in states)
+        query = f"select track_id from tracks where state in ({marks})"  # noqa: S608
+        with self._told():
+            return {track_id for (track_id,) in self._db.execute(query, states)}
+
+    def file_of(self, track_id: str) -> str | None:
+        """Return the file (path below `songs/`) a track came as; None if it did not come."""
+        query = "select file from tracks where track_id = ? and state = 'came'"
+        with self._told():
+            row = self._db.execute(query, (track_id,)).fetchone()
+        return row[0] if row else None
+
+    def wanted(self, sample: str) -> list[Entry]:
+        """Return the tracks of a sample that have neither come nor failed, as they were drawn."""
+        query = (
+            f"select {_ENTRY_COLUMNS} from tracks "  # noqa: S608
+            "where state = 'wanted' and sample = ? order by rowid"
+        )
+        with self._told():
+            rows = self._db.execute(query, (sample,)).fetchall()
+        return [
+            Entry(track_id, artists, title, album, genre, duration_ms, bool(explicit))
+            for track_id, artists, title, album, genre, duration_ms, explicit in rows
+        ]
+
+    def want(self, entries: Iterable[Entry], sample: str) -> None:
+        """Remember a sample before its first track is fetched."""
+        marks = ", ".join("?" for _ in dataclasses.fields(Entry))
+        query = (
+            f"insert into tracks ({_ENTRY_COLUMNS}, state, sample) "  # noqa: S608
+            f"values ({marks}, 'wanted', ?) on conflict (track_id) do update "
+            "set state = 'wanted', sample = excluded.sample where state != 'came'"
+        )
+        with self._told(), self._db:
+            self._db.executemany(query, [(*dataclasses.astuple(e), sample) for e in entries])
+
+    def retry_failed(self, sample: str) -> int:
+        """Want the failed tracks again, as part of `sample`; return how many."""
+        query = "update tracks set state = 'wanted', sample = ?, reason = '' where state = 'failed'"
+        with self._told(), self._db:
+            return self._db.execute(query, (sample,)).rowcount
+
+    def came(self, entry: Entry, file: str) -> None:
+        """Remember that a track is in `songs/` as `file`."""
+        self._settle(entry, "came", file, "")
+
+    def failed(self, entry: Entry, reason: str) -> None:
+        """Remember that a track could not be had, and why."""
+        self._settle(entry, "failed", "", reason)
+
+    def want_again(self, entry: Entry) -> None:
+        """Take back that a track failed; it belongs to its sample again."""
+        query = "update tracks set state = 'wanted', reason = '' where track_id = ?"
+        with self._told(), self._db:
+            self._db.execute(query, (entry.track_id,))
+
+    def _settle(self, entry: Entry, state: str, file: str, reason: str) -> None:
+        marks = ", ".join("?" for _ in dataclasses.fields(Entry))
+        query = (
+            f"insert into tracks ({_ENTRY_COLUMNS}, state, sample, file, reason) "  # noqa: S608
+            f"values ({marks}, ?, '', ?, ?) on conflict (track_id) do update set "
+            "state = excluded.state, file = excluded.file, reason = excluded.reason, "
+            "changed_at = current_timestamp"
+        )
+        with self._told(), self._db:
+            self._db.execute(query, (*dataclasses.astuple(entry), state, file, reason))
+
+    def forget_gone(self, exists: Callable[[str], bool]) -> None:
+        """Forget the tracks whose file is no longer there: the folder is the truth."""
+        with self._told(), self._db:
+            rows = self._db.execute("select track_id, file from tracks where state = 'came'")
+            gone = [(track_id,) for track_id, file in rows.fetchall() if not exists(file)]
+            self._db.executemany("delete from tracks where track_id = ?", gone)

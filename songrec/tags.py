@@ -1,0 +1,45 @@
+"""What a music file says about itself."""
+
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mutagen
+
+from songrec.names import join_name
+
+# "easy" keys first; wav files keep plain ID3 frames.
+_ARTIST_KEYS = ("artist", "TPE1")
+_TITLE_KEYS = ("title", "TIT2")
+
+
+def song_name(path: Path) -> str:
+    """Return "artist - title" from the tags; where one of them is missing, the file's stem."""
+    artist, title = read_tags(path)
+    if artist and title:
+        return join_name(artist, title)
+    return os.fsencode(path.stem).decode("utf-8", errors="replace")
+
+
+def read_tags(path: Path) -> tuple[str, str]:
+    """Return artist and title, "" where there is none; several artists are joined by ", "."""
+    try:
+        file = mutagen.File(path, easy=True)
+    except (mutagen.MutagenError, ValueError, LookupError, struct.error, EOFError):
+        # Tags that cannot be read are no reason to refuse music that perhaps can.
+        return "", ""
+    if file is None or file.tags is None:
+        return "", ""
+    return _text(file.tags, _ARTIST_KEYS), _text(file.tags, _TITLE_KEYS)
+
+
+def _text(tags: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    for key in keys:
+        if key in tags:
+            values = tags[key]
+            values = values if isinstance(values, list) else getattr(values, "text", [values])
+            texts = (" ".join(str(value).replace("\0", " ").split()) for value in values)
+            return ", ".join(text for text in texts if text)
+    return ""
