@@ -1,5 +1,6 @@
 """Audio file -> mono samples at the recipe's rate, whatever the format."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -64,7 +65,9 @@ def load_audio(path: Path) -> tuple[np.ndarray, str | None]:
 
 def _decode(path: Path) -> tuple[np.ndarray, str | None]:
     """Decode with libsndfile, block by block, so that a long file costs little memory."""
-    with soundfile.SoundFile(path) as sound:
+    # As bytes, because a name need not be valid UTF-8 where names are bytes.
+    name = os.fsencode(path) if os.name == "posix" else path
+    with soundfile.SoundFile(name) as sound:
         if sound.samplerate < 1 or sound.channels < 1:
             raise UndecodableError("the file states no sample rate or no channels")
         stream = soxr.ResampleStream(

@@ -10,7 +10,7 @@ from songrec.checkpoint import load_model
 from songrec.errors import UnusableAudioError
 from songrec.picture import mel_picture
 from songrec.slices import cut, read_slices
-from songrec.training import pick_device, to_input
+from songrec.training import pick_device, to_channels_last, to_input
 
 _BATCH = 64
 
@@ -27,8 +27,8 @@ class Embedder:
     def __init__(self, model_path: Path, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
         self._device = pick_device()
-        classifier = load_model(model_path).classifier
-        self._network = classifier.embedder().to(self._device, memory_format=torch.channels_last)
+        embedder = load_model(model_path).classifier.embedder().to(self._device)
+        self._network = to_channels_last(embedder)
 
     def embed_slices(self, slices: np.ndarray) -> np.ndarray:
         """Return the vector of a song: the mean of its slices' latent vectors.

@@ -48,7 +48,8 @@ def safe_name(name: str) -> str:
         safe = "_" + safe
     encoded = safe.encode()
     if len(encoded) > MAX_NAME_BYTES:
-        safe = encoded[:MAX_NAME_BYTES].decode(errors="ignore").rstrip() + _mark(name)
+        mark = _mark(name)
+        safe = encoded[: MAX_NAME_BYTES - len(mark)].decode(errors="ignore").rstrip() + mark
     return safe
 
 

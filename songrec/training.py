@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from songrec.files import atomic_path
 from songrec.settings import TrainingSettings
 from songrec.statistics import wilson_interval
 
+_Network = TypeVar("_Network", bound=nn.Module)
 _PREDICTION_BATCH = 256
 _FOCAL_GAMMA = 2.0
 
@@ -28,6 +29,11 @@ _FOCAL_GAMMA = 2.0
 def pick_device() -> torch.device:
     """Return CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def to_channels_last(network: _Network) -> _Network:
+    """Lay out the weights as `to_input` lays out the pictures; return the network itself."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def to_input(slices: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -65,7 +71,7 @@ class Trainer:
         self.architecture: dict[str, Any] = dict(network.DEFAULT_ARCHITECTURE)
         torch.manual_seed(settings.seed)
         classifier = network.build(self.architecture, len(data.classes)).to(self.device)
-        self.classifier = classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.classifier = to_channels_last(classifier)
         self.optimizer = self._new_optimizer()
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0

@@ -1,0 +1,84 @@
+"""Names: safe on disk, folded for look-up, split into artist and title."""
+
+import pytest
+
+from songrec.database import Song
+from songrec.errors import AmbiguousSongError, UnknownSongError
+from songrec.lookup import find_song
+from songrec.names import assign_keys, fold, safe_name, split_name
+
+
+def test_split_at_the_first_dash_only():
+    assert split_name("X - Y - Remix") == ("X", "Y - Remix")
+    assert split_name("no artist") == ("", "no artist")
+    assert split_name("Jay-Z - 99") == ("Jay-Z", "99")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "AC/DC", "x" * 300, "🎵" * 100, "-rf", ".hidden", "", "..", "a\0b", "nul.mp3"]
+)
+def test_safe_names_are_one_component(name):
+    safe = safe_name(name)
+    assert "/" not in safe and "\0" not in safe and safe not in {"", ".", ".."}
+    assert safe[0] not in "-."
+    assert len(safe.encode()) <= 200
+    assert safe_name(safe) == safe
+
+
+def test_long_names_that_begin_alike_stay_apart():
+    assert safe_name("x" * 300 + "a") != safe_name("x" * 300 + "b")
+
+
+def test_keys_do_not_depend_on_the_order_of_the_files():
+    files = ["A - b.mp3", "a - B.mp3", "A - b.flac", "Caf\u00e9.mp3", "Cafe\u0301.mp3"]
+    pairs = [(file, file.rpartition(".")[0]) for file in files]
+    keys = assign_keys(pairs)
+    assert keys == assign_keys(reversed(pairs))
+    assert len({key.casefold() for key in keys.values()}) == len(files)
+
+
+def library(*titles):
+    return [Song(f"{title}.mp3", title, title, None) for title in titles]
+
+
+SONGS = library(
+    "Björk - Jóga", "Sia - Chandelier", "SIA - chandelier", "Ann - One", "Ann - One (live)",
+    "Bob - 1/2", "🎵", "sub/Dan - Same", "other/Dan - Same",
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("Björk - Jóga", "Björk - Jóga"),
+        ("bjork joga", "Björk - Jóga"),
+        ("Bjo\u0308rk - Jo\u0301ga", "Björk - Jóga"),
+        ("joga", "Björk - Jóga"),
+        ("Sia - Chandelier", "Sia - Chandelier"),
+        ("SIA - chandelier", "SIA - chandelier"),
+        ("Ann - One", "Ann - One"),
+        ("one live", "Ann - One (live)"),
+        ("🎵", "🎵"),
+        ("sub/Dan - Same", "sub/Dan - Same"),
+        ("other/Dan - Same.mp3", "other/Dan - Same"),
+    ],
+)
+def test_look_up_finds(asked, found):
+    assert find_song(asked, SONGS).name == found
+
+
+def test_look_up_does_not_guess():
+    with pytest.raises(AmbiguousSongError, match=r"fits 2 songs.*SIA - chandelier"):
+        find_song("sia chandelier", SONGS)
+    with pytest.raises(AmbiguousSongError, match=r"sub/Dan - Same\.mp3"):
+        find_song("Dan - Same", SONGS)
+    with pytest.raises(UnknownSongError, match=r"nearest: Sia - Chandelier"):
+        find_song("Sia - Chandeleir", library("Sia - Chandelier", "Ann - One"))
+    with pytest.raises(UnknownSongError):
+        find_song("!!!", SONGS)
+
+
+def test_folding():
+    assert fold("Beyoncé — Déjà-Vu!") == "beyonce deja vu"
+    assert fold("Straße") == fold("STRASSE")
+    assert fold("東京 - 歌") == "東京 歌"

@@ -1,0 +1,187 @@
+"""Spectrograms to slices, and both stages killed at random moments."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script, tree, write_tune
+from PIL import Image
+
+from songrec.skips import SkipList
+
+
+def stage(script, data, *flags):
+    return run_script(script, "-m", "Test", "--data", data, *flags)
+
+
+def test_slices_are_the_spectrograms_consecutive_columns(data):
+    write_tune(data / "song_db/songs/sub/Ann - One.wav", seconds=10)
+    stage("spotify_specs.py", data)
+    done = stage("spotify_slices.py", data)
+    assert done.returncode == 0 and "1 done" in done.stderr
+    spec = np.asarray(Image.open(data / "song_db/specs/sub/Ann - One.png"))
+    folder = data / "song_db/slices/sub/Ann - One"
+    assert sorted(p.name for p in folder.iterdir()) == ["0000.png", "0001.png", "0002.png"]
+    for number in range(3):
+        cut = np.asarray(Image.open(folder / f"{number:04d}.png"))
+        assert cut.shape == (128, 128)
+        assert np.array_equal(cut, spec[:, number * 128 : (number + 1) * 128])
+
+
+def test_follows_the_spectrograms(data, songs):
+    stage("spotify_specs.py", data)
+    assert "4 done" in stage("spotify_slices.py", data).stderr
+    assert "0 done, 4 already there" in stage("spotify_slices.py", data).stderr
+    write_tune(songs / "Ann - One.wav", seed=70, seconds=7)
+    (songs / "Bob - Four.wav").unlink()
+    stage("spotify_specs.py", data)
+    done = stage("spotify_slices.py", data)
+    assert "1 done, 2 already there, 0 skipped, 1 of removed songs deleted" in done.stderr
+    assert len(list((data / "song_db/slices/Ann - One").iterdir())) == 2
+    assert not (data / "song_db/slices/Bob - Four").exists()
+
+
+def test_damaged_and_foreign_pictures_are_skipped(data, songs):
+    stage("spotify_specs.py", data)
+    specs = data / "song_db/specs"
+    whole = (specs / "Ann - One.png").read_bytes()
+    (specs / "Ann - One.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (300, 128)).save(specs / "Ann - Two.png")
+    Image.new("L", (100, 128)).save(specs / "Bob - Three.png")
+    done = stage("spotify_slices.py", data)
+    assert done.returncode == 0
+    assert "1 done, 0 already there, 3 skipped" in done.stderr
+    reasons = {s.song: s.reason for s in SkipList(data / "song_db/skipped.csv").read()}
+    assert "not a picture" in reasons["Ann - One"]
+    assert "not a grey picture" in reasons["Ann - Two"]
+    assert "shorter than one slice" in reasons["Bob - Three"]
+
+
+def test_without_spectrograms_it_says_what_to_run(data):
+    done = stage("spotify_slices.py", data)
+    assert done.returncode == 1
+    assert "spotify_specs.py -m Test" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def processes_of(data):
+    """Count the processes that have `data` in their command line."""
+    count = 0
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as handle:
+                    count += os.fsencode(data) in handle.read()
+            except OSError:
+                continue
+    return count
+
+
+def wait_for_workers(data):
+    """Wait until the workers of a killed run have noticed and gone."""
+    deadline_s = time.monotonic() + 20
+    while processes_of(data):
+        assert time.monotonic() < deadline_s, "workers outlived the killed run"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("script", ["spotify_specs.py", "spotify_slices.py"])
+def test_killed_twenty_times_it_ends_with_the_same_files(data, script, tmp_path):
+    folder = data / "song_db/songs"
+    for number in range(24):
+        write_tune(folder / f"Ann - {number}.wav", seconds=12, seed=number)
+    if script == "spotify_slices.py":
+        stage("spotify_specs.py", data)
+    made = data / "song_db" / ("specs" if script == "spotify_specs.py" else "slices")
+    command = [sys.executable, ROOT / script, "-m", "Test", "--data", data, "-q", "--force"]
+    start_s = time.monotonic()
+    subprocess.run(command, check=True, timeout=120)
+    whole_run_s = time.monotonic() - start_s
+    undisturbed = tree(made)
+    shutil.rmtree(made)
+
+    rng = random.Random(0)
+    n_killed, partial = 0, set()
+    while n_killed < 20:
+        process = subprocess.Popen(command[:-1])
+        time.sleep(rng.uniform(0.3, 1.0) * whole_run_s)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            n_killed += 1
+        process.wait()
+        wait_for_workers(data)
+        files = tree(made)
+        partial.add(len(files))
+        for name, content in files.items():
+            # What has its final name is whole, at any moment.
+            if ".part" not in name:
+                assert undisturbed[name] == content
+        if len(files) >= len(undisturbed):
+            shutil.rmtree(made)
+    done = stage(script, data)
+    assert done.returncode == 0, done.stderr
+    assert tree(made) == undisturbed
+    assert any(0 < count < len(undisturbed) for count in partial)
+
+
+def test_interrupted_it_says_what_is_done_and_goes_on(data):
+    folder = data / "song_db/songs"
+    for number in range(30):
+        write_tune(folder / f"Ann - {number}.wav", seconds=40, seed=number)
+    command = [sys.executable, ROOT / "spotify_specs.py", "-m", "Test", "--data", data, "-j", "1"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list((data / "song_db").glob("specs/Ann*.png")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "interrupted" in told and "already there" in told
+    n_there = len(list((data / "song_db/specs").glob("*.png")))
+    assert 0 < n_there < 30
+    assert not [p for p in (data / "song_db/specs").iterdir() if p.name.endswith(".part")]
+    assert f"{30 - n_there} done, {n_there} already there" in stage("spotify_specs.py", data).stderr
+
+
+def test_two_runs_at_once_do_no_harm(data):
+    folder = data / "song_db/songs"
+    for number in range(16):
+        write_tune(folder / f"Ann - {number}.wav", seconds=10, seed=number)
+    for script, made in [("spotify_specs.py", "specs"), ("spotify_slices.py", "slices")]:
+        command = [sys.executable, ROOT / script, "-m", "Test", "--data", data, "-q", "--force"]
+        runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+        for run in runs:
+            _, told = run.communicate(timeout=120)
+            assert (run.returncode, told) == (0, b"")
+        together = tree(data / "song_db" / made)
+        subprocess.run(command, check=True, timeout=120)
+        assert tree(data / "song_db" / made) == together
+
+
+def test_a_decoder_that_crashes_costs_only_its_song(data, songs, tmp_path):
+    """A stand-in for a decoder that segfaults: the process dies at one file."""
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "sitecustomize.py").write_text(
+        "import os, soundfile\n"
+        "plain = soundfile.SoundFile\n"
+        "def sound_file(name, *args):\n"
+        "    if b'Ann - Two' in name:\n"
+        "        os._exit(11)\n"
+        "    return plain(name, *args)\n"
+        "soundfile.SoundFile = sound_file\n"
+    )
+    done = run_script(
+        "spotify_specs.py", "-m", "Test", "--data", data, env={"PYTHONPATH": str(trap)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 done, 0 already there, 1 skipped" in done.stderr
+    assert "crashed" in (data / "song_db/skipped.csv").read_text()

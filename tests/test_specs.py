@@ -1,0 +1,296 @@
+"""Songs to spectrograms: the pixels, the formats, the ugly files, running again."""
+
+import os
+import subprocess
+import sys
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, SAMPLE_RATE_HZ, run_script, tree, tune, write_tune
+from PIL import Image
+
+from songrec.audio import load_audio
+from songrec.picture import mel_picture
+from songrec.skips import SkipList
+
+
+def specs(data, *flags):
+    return run_script("spotify_specs.py", "-m", "Test", "--data", data, *flags)
+
+
+def reasons(data):
+    return {skip.file: skip.reason for skip in SkipList(data / "song_db/skipped.csv").read()}
+
+
+def librosa_picture(path):
+    """The recipe by librosa alone, as README and design state it."""
+    samples, _ = librosa.load(path, sr=22_050, mono=True, res_type="soxr_hq")
+    mel = librosa.feature.melspectrogram(
+        y=samples, sr=22_050, n_fft=2048, hop_length=512, n_mels=128, fmax=8000, pad_mode="constant"
+    )
+    level_db = librosa.power_to_db(mel, ref=np.max, top_db=80)
+    return np.rint((level_db[::-1] + 80) / 80 * 255)
+
+
+@pytest.mark.parametrize("sample_rate_hz", [22_050, 44_100, 48_000])
+@pytest.mark.parametrize("ending", ["wav", "mp3"])
+def test_pixels_equal_librosas_within_one_grey_level(tmp_path, ending, sample_rate_hz):
+    path = tmp_path / f"song.{ending}"
+    left = tune(6, seed=1, sample_rate_hz=sample_rate_hz)
+    right = tune(6, seed=2, sample_rate_hz=sample_rate_hz)
+    soundfile.write(path, np.stack([left, right], axis=1), sample_rate_hz)
+    samples, _ = load_audio(path)
+    ours = mel_picture(samples).astype(int)
+    theirs = librosa_picture(path)
+    assert ours.shape == theirs.shape == (128, 1 + len(samples) // 512)
+    assert np.abs(ours - theirs).max() <= 1
+    assert ours.max() == 255
+
+
+def test_long_songs_are_drawn_in_blocks_as_if_whole(tmp_path):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, tune(80, seed=3), SAMPLE_RATE_HZ)
+    samples, _ = load_audio(path)
+    assert np.abs(mel_picture(samples).astype(int) - librosa_picture(path)).max() <= 1
+
+
+def test_highest_band_is_the_top_row(tmp_path):
+    time_s = np.arange(4 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    picture = mel_picture(np.sin(2 * np.pi * 7000 * time_s).astype(np.float32))
+    assert picture[:, 50].argmax() < 20
+    assert picture.min() == 0
+
+
+def test_every_format_gives_a_picture(data):
+    folder = data / "song_db/songs"
+    for ending in ["mp3", "flac", "ogg", "opus", "wav", "m4a", "aac", "MP3"]:
+        write_tune(folder / f"In {ending} - Song.{ending}", seed=4)
+    (folder / "cover.jpg").write_bytes(b"no audio")
+    done = specs(data)
+    assert done.returncode == 0, done.stderr
+    assert "8 done, 0 already there, 0 skipped" in done.stderr
+    assert done.stdout == ""
+    wav = np.asarray(Image.open(data / "song_db/specs/In wav - Song.png")).astype(int)
+    assert wav.shape[0] == 128
+    for ending in ["flac", "m4a", "ogg"]:
+        other = np.asarray(Image.open(data / f"song_db/specs/In {ending} - Song.png")).astype(int)
+        columns = min(wav.shape[1], other.shape[1], 150)
+        # Lossy formats differ in detail, not in what the picture shows.
+        assert np.abs(wav[40:, :columns] - other[40:, :columns]).mean() < 25, ending
+
+
+def test_ugly_files_are_skipped_with_a_reason_and_the_rest_goes_on(data):
+    folder = data / "song_db/songs"
+    write_tune(folder / "Good - Song.mp3")
+    (folder / "empty.mp3").write_bytes(b"")
+    (folder / "text.mp3").write_text("this is no music at all\n" * 50)
+    (folder / "zeros.ogg").write_bytes(bytes(5000))
+    soundfile.write(folder / "silence.wav", np.zeros(5 * SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    soundfile.write(folder / "short.wav", tune(1), SAMPLE_RATE_HZ)
+    soundfile.write(folder / "none.wav", np.zeros(0), SAMPLE_RATE_HZ)
+    bad = tune(4)
+    bad[100] = np.nan
+    soundfile.write(folder / "nan.wav", bad, SAMPLE_RATE_HZ, subtype="FLOAT")
+    (folder / "dangling.mp3").symlink_to(folder / "not there.mp3")
+    done = specs(data)
+    assert done.returncode == 0, done.stderr
+    assert "1 done, 0 already there, 8 skipped" in done.stderr
+    assert "Traceback" not in done.stderr
+    told = reasons(data)
+    assert "empty" in told["empty.mp3"]
+    assert "not audio" in told["text.mp3"]
+    assert "not audio" in told["zeros.ogg"]
+    assert told["silence.wav"].startswith("silence")
+    assert told["short.wav"].startswith("too short: 1.00 s")
+    assert told["none.wav"].startswith("too short: 0.00 s")
+    assert "not finite" in told["nan.wav"]
+    assert "cannot be opened" in told["dangling.mp3"]
+
+    again = specs(data)
+    assert "0 done, 1 already there, 8 skipped" in again.stderr
+    write_tune(folder / "short.wav", seconds=4)
+    assert "1 done, 1 already there, 7 skipped" in specs(data).stderr
+    assert "short.wav" not in reasons(data)
+    retried = specs(data, "--retry-skipped", "-v")
+    assert "0 done, 2 already there, 7 skipped" in retried.stderr
+    assert "skipped text.mp3" in retried.stderr
+
+
+@pytest.mark.parametrize("ending", ["mp3", "wav", "flac"])
+def test_a_truncated_file_is_used_as_far_as_it_goes(data, ending):
+    path = write_tune(data / f"song_db/songs/half.{ending}", seconds=20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = specs(data)
+    assert done.returncode == 0, done.stderr
+    width = Image.open(data / "song_db/specs/half.png").width
+    assert 350 < width < 550
+    if ending != "wav":  # libsndfile takes a cut wav for one that was meant to be shorter
+        assert "half." in done.stderr and "what " in done.stderr
+
+
+def test_a_file_cut_to_its_header_is_skipped(data):
+    write_tune(data / "song_db/songs/whole.mp3")
+    path = write_tune(data / "song_db/songs/cut.m4a", seconds=8)
+    path.write_bytes(path.read_bytes()[:100])
+    assert specs(data).returncode == 0
+    assert "not audio" in reasons(data)["cut.m4a"]
+
+
+def test_if_nothing_can_be_done_the_run_fails(data):
+    folder = data / "song_db/songs"
+    folder.mkdir(parents=True)
+    (folder / "empty.mp3").write_bytes(b"")
+    done = specs(data)
+    assert done.returncode == 1
+    assert "1 skipped" in done.stderr
+
+
+def test_no_folder_no_songs_unreadable_folder(data):
+    missing = specs(data)
+    assert missing.returncode == 1
+    assert len(missing.stderr.strip().splitlines()) == 1 and "there is no folder" in missing.stderr
+    (data / "song_db/songs").mkdir(parents=True)
+    empty = specs(data)
+    assert empty.returncode == 1
+    assert len(empty.stderr.strip().splitlines()) == 1 and "no songs in" in empty.stderr
+    (data / "song_db/songs").rmdir()
+    (data / "song_db/songs").write_text("a file in place of the folder")
+    unreadable = specs(data)
+    assert unreadable.returncode == 1
+    assert len(unreadable.stderr.strip().splitlines()) == 1
+    assert "cannot read folder" in unreadable.stderr
+
+
+HOSTILE = [
+    "Björk - Jóga",
+    "quote's \"double\" - $HOME `id`",
+    "AC∕DC - Back in Black",
+    "a:b*c?d - <pipe|>",
+    "-dash - first",
+    "...And You - Dots",
+    "🎵" * 40 + " - emoji",
+    "x" * 250,
+    "con",
+    "trailing dot. ",
+    "new\nline - song",
+    "X - Y - Remix",
+]
+
+
+def test_hostile_names_stay_in_the_folder_and_apart(data):
+    folder = data / "song_db/songs"
+    for number, name in enumerate(HOSTILE):
+        write_tune(folder / f"{name}.wav", seconds=3.2, seed=number)
+    twins = ["Twin - Song.wav", "twin - song.wav", "Twin - Song.flac", "Caf\u00e9.wav", "Cafe\u0301.wav"]
+    for number, name in enumerate(twins):
+        write_tune(folder / name, seconds=3.2, seed=100 + number)
+    os.rename(write_tune(folder / "tmp.wav", 3.2, 7), os.fsencode(folder) + b"/bad\xff byte.wav")
+    # A song that has the name of a folder of songs: their slices must not meet.
+    write_tune(folder / "Album.wav", seconds=3.2, seed=200)
+    write_tune(folder / "Album" / "0000.wav", seconds=3.2, seed=201)
+    n_songs = len(HOSTILE) + len(twins) + 3
+    done = specs(data)
+    assert f"{n_songs} done, 0 already there, 0 skipped" in done.stderr, done.stderr
+    pictures = [p for p in (data / "song_db/specs").rglob("*.png")]
+    assert len(pictures) == n_songs
+    assert len({p.read_bytes() for p in pictures}) == n_songs
+    names = [p.relative_to(data / "song_db/specs").as_posix() for p in pictures]
+    assert len({name.casefold() for name in names}) == n_songs
+    assert all(len(p.name.encode()) <= 255 for p in pictures)
+    assert not any(set('\\:*?"<>|\n') & set(name) or name[0] in "-." for name in names)
+    slices = run_script("spotify_slices.py", "-m", "Test", "--data", data)
+    assert f"{n_songs} done" in slices.stderr, slices.stderr
+    assert len(list((data / "song_db/slices").rglob("0000.png"))) == n_songs
+    assert "0 done" in specs(data).stderr
+
+
+def test_running_again_does_only_what_is_missing(data, songs):
+    assert "4 done" in specs(data).stderr
+    before = tree(data / "song_db/specs")
+    assert "0 done, 4 already there" in specs(data).stderr
+    assert tree(data / "song_db/specs") == before
+
+    write_tune(songs / "Cat - New.wav", seed=50)
+    write_tune(songs / "Ann - One.wav", seed=51)
+    (songs / "Bob - Four.wav").unlink()
+    listed = specs(data, "--dry-run")
+    assert listed.stdout.splitlines() == [
+        "do Ann - One.wav",
+        "do Cat - New.wav",
+        "delete specs of Bob - Four",
+    ]
+    assert tree(data / "song_db/specs") == before
+    done = specs(data)
+    assert "2 done, 2 already there, 0 skipped, 1 of removed songs deleted" in done.stderr
+    after = tree(data / "song_db/specs")
+    assert "Bob - Four.png" not in after and "Cat - New.png" in after
+    assert after["Ann - One.png"] != before["Ann - One.png"]
+    assert after["Ann - Two.png"] == before["Ann - Two.png"]
+    assert "4 done" in specs(data, "--force").stderr
+    assert tree(data / "song_db/specs") == after
+
+
+def test_limit_quiet_and_jobs(data, songs):
+    done = specs(data, "--limit", "1", "-q", "--jobs", "1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(list((data / "song_db/specs").glob("*.png"))) == 1
+    assert "3 done, 1 already there" in specs(data, "-j", "3").stderr
+
+
+def test_songs_on_an_unplugged_disk_keep_their_pictures(data, songs, tmp_path):
+    outside = write_tune(tmp_path / "disk" / "Dan - Away.wav", seed=9)
+    (songs / "Dan - Away.wav").symlink_to(outside)
+    assert "5 done" in specs(data).stderr
+    outside.unlink()
+    assert "0 done, 5 already there, 0 skipped" in specs(data).stderr
+
+
+def test_a_folder_of_another_recipe_is_refused_until_forced(data, songs):
+    specs(data)
+    mark = data / "song_db/specs/recipe.json"
+    mark.write_text(mark.read_text().replace('"digest": "', '"digest": "old'))
+    refused = specs(data)
+    assert refused.returncode == 1
+    assert "--force" in refused.stderr and "recipe" in refused.stderr
+    slices = run_script("spotify_slices.py", "-m", "Test", "--data", data)
+    assert slices.returncode == 1 and "spotify_specs.py -m Test --force" in slices.stderr
+    assert specs(data, "--force").returncode == 0
+    assert specs(data).returncode == 0
+
+
+def in_small_file_system(size, folder, command):
+    """Run a command with `folder` on a file system of its own of that size."""
+    script = f'mount -t tmpfs -o size={size} tmpfs "$0" && cp -r "$1/." "$0" && shift && exec "$@"'
+    source = folder.with_name(folder.name + "-source")
+    folder.rename(source)
+    folder.mkdir()
+    return subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script, folder, source, *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_full_disk_stops_the_run(data):
+    for number in range(12):
+        write_tune(data / f"song_db/songs/s{number}.mp3", seconds=10, seed=number)
+    size_kib = sum(p.stat().st_size for p in data.rglob("*.mp3")) // 1024 + 120
+    command = [sys.executable, ROOT / "spotify_specs.py", "-m", "Test", "--data", data]
+    after = f'"$@"; status=$?; ls -A {data}/song_db/specs; exit $status'
+    done = in_small_file_system(f"{size_kib}k", data, ["sh", "-c", after, "sh", *command])
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
+    left = done.stdout.split("\n")
+    assert not [name for name in left if name.endswith(".part")]
+    assert not (data / "song_db/skipped.csv").exists()
+
+
+def test_usage_errors_are_one_line(data):
+    for flags in [[], ["-m", "Both"], ["-m", "Test", "--limit", "0"], ["-m", "Test", "-j", "x"]]:
+        done = run_script("spotify_specs.py", *flags)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
