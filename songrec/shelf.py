@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from songrec.database import AUDIO_ENDINGS, Database, walk_files
 from songrec.errors import LibraryError, SongError
-from songrec.files import atomic_path, raise_if_full
+from songrec.files import atomic_path, is_part, raise_if_full, remove_stale_part
 from songrec.names import fold, safe_name
 
 How = Literal["copy", "link"]
@@ -90,7 +90,9 @@ class Shelf:
         if mtime_ns == self._seen_mtime_ns:
             return
         for path in walk_files(self.database.songs_dir):
-            if _is_audio(path) and path not in self._known:
+            if is_part(path.name):
+                remove_stale_part(path)
+            elif _is_audio(path) and path not in self._known:
                 self._learn(path)
         self._seen_mtime_ns = mtime_ns
 
