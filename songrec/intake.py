@@ -116,14 +116,12 @@ class Intake:
         """
         in_a_row: list[tuple[Entry, str]] = []
         for batch in _batches(self._not_there(entries, ledger)):
-            with staging(self.database) as folder:
-                result = spotdl.fetch(batch, folder)
-                for entry in batch:
-                    reason = self._take(entry, result, ledger)
-                    if reason is None:
-                        in_a_row.clear()
-                    elif not spotdl.is_transient(reason):
-                        in_a_row.append((entry, reason))
+            for entry, result in self._fetch(batch):
+                reason = self._take(entry, result, ledger)
+                if reason is None:
+                    in_a_row.clear()
+                else:
+                    in_a_row.append((entry, reason))
             self._check_row(in_a_row, ledger)
 
     def download_link(self, track_id: str, url: str, ledger: Ledger) -> None:
@@ -135,6 +133,17 @@ class Intake:
             # Spotify may answer with a twin of the track, under an id of its own.
             files = dict(zip([track_id], result.files.values(), strict=False))
             self._take(entry, dataclasses.replace(result, files=files), ledger)
+
+    def _fetch(self, batch: list[Entry]) -> Iterator[tuple[Entry, spotdl.Result]]:
+        """Fetch a batch; where it fails as a whole, track by track: one of them may be why."""
+        with staging(self.database) as folder:
+            result = spotdl.fetch(batch, folder)
+            if result.files or result.reasons or len(batch) == 1:
+                for entry in batch:
+                    yield entry, result
+                return
+        for entry in batch:
+            yield from self._fetch([entry])
 
     def _not_there(self, entries: Sequence[Entry], ledger: Ledger) -> Iterator[Entry]:
         """Yield the tracks to fetch; those here by id, or by artist and title, are counted."""

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from songrec.database import AUDIO_ENDINGS, Database, walk_files
 from songrec.errors import LibraryError, SongError
-from songrec.files import atomic_path, is_part, raise_if_full, remove_stale_part
+from songrec.files import atomic_path, is_part, remove_stale_part
 from songrec.names import fold, safe_name
 
 How = Literal["copy", "link"]
@@ -78,7 +78,6 @@ class Shelf:
                 final = self.database.songs_dir / (self._free(name) + source.suffix.lower())
                 _bring(source, final, how)
             except OSError as error:
-                raise_if_full(error, self.database.songs_dir)
                 raise SongError(f"cannot be brought in: {error.strerror or error}") from error
             self._learn(final)
             self._seen_mtime_ns = self.database.songs_dir.stat().st_mtime_ns
@@ -138,12 +137,14 @@ def find_audio(paths: Iterable[Path]) -> list[Path]:
     Raises
     ------
     LibraryError
-        If a path does not exist, or there is no audio file at all.
+        If a path does not exist, a file is no audio file, or there is none at all.
     """
     found: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
             raise LibraryError(f"there is no file or folder {path}")
+        if path.is_file() and not _is_audio(path):
+            raise LibraryError(f"{path} is no audio file ({', '.join(sorted(AUDIO_ENDINGS))})")
         files = sorted(walk_files(path)) if path.is_dir() else [path]
         found.update(dict.fromkeys(file for file in files if _is_audio(file)))
     if not found:

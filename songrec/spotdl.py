@@ -249,6 +249,7 @@ def _run(arguments: list[str], folder: Path, n_songs: int) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    told_at_end = ""
     try:
         while child.poll() is None:
             time.sleep(_POLL_S)
@@ -256,13 +257,14 @@ def _run(arguments: list[str], folder: Path, n_songs: int) -> str:
             if match and float(match[1]) > MAX_WAIT_S:
                 raise _rate_limit(float(match[1]))
             if time.monotonic() > deadline_s:
+                told_at_end = f"\nerror: timed out after {n_songs} songs' time"
                 break
     finally:
         if child.poll() is None:
             _stop(child)
             # What it was at may be half written, and half an mp3 looks like a whole one.
             _remove_unfinished(folder)
-    return _read_text(log)
+    return _read_text(log) + told_at_end
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

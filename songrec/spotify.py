@@ -56,13 +56,12 @@ def _read_plain(plain: str, told: str) -> Link:
         parts = url.path.split(":")
     elif (url.hostname or "") in {"open.spotify.com", "play.spotify.com"}:
         parts = [part for part in url.path.split("/") if part]
-        parts = [part for part in parts if not part.startswith("intl-") and part != "embed"]
     else:
         raise UsageError(
             f"{told!r} is no link to Spotify; it should look like "
             "https://open.spotify.com/track/... or spotify:track:..."
         )
-    # Old playlist links carry their owner first: user/NAME/playlist/ID.
+    # Other parts may stand before: intl-de, embed, and the owner of an old playlist.
     kind, name = (parts[-2], parts[-1]) if len(parts) >= 2 else ("", "")
     for known in get_args(Kind):
         if kind == known and _ID.match(name):

@@ -7,6 +7,7 @@ Plan (JSON beside the executable), all parts optional:
     album       ids of the songs of any album, playlist or artist
     fail        ids that are not found
     fail_third  True: every third id (by its last character) is not found
+    crash       ids whose presence ends the whole call with a traceback
     rubbish     ids that come as a file that is no music
     says        text to print before the end; with `exit`, nothing is done and this is its status
     slow_s      seconds to take over each song
@@ -58,6 +59,9 @@ def main():
         records = json.loads(Path(query).read_text(encoding="utf-8"))
     else:
         records = [record(query.rpartition("/")[2], plan)]
+    if any(one["song_id"] in plan.get("crash", []) for one in records):
+        print("Traceback (most recent call last):\nKeyError: 'items'")
+        return 1
     if operation == "download":
         errors = [error for one in records if (error := download(one, flags, plan))]
         if errors:

@@ -13,6 +13,7 @@ import loopback
 import mutagen
 import pytest
 from conftest import ROOT, run_script, tree, write_tune
+from filelock import FileLock
 from mutagen.easyid3 import EasyID3
 
 from songrec import spotify
@@ -198,6 +199,9 @@ def test_what_is_not_there_is_told(data, tmp_path):
     done = add(data, "--file", tmp_path / "nowhere")
     assert done.returncode == 1
     assert "there is no file or folder" in done.stderr
+    (tmp_path / "notes.txt").write_text("la la la")
+    done = add(data, "--file", tmp_path / "notes.txt")
+    assert "is no audio file" in done.stderr
     (tmp_path / "empty").mkdir()
     done = add(data, "--file", tmp_path / "empty")
     assert done.returncode == 1
@@ -231,6 +235,22 @@ def test_two_runs_at_once_add_each_song_once(data, tmp_path):
         _, told = run.communicate(timeout=60)
         assert run.returncode == 0, told
     assert names(data) == sorted(f"Ann - Song {n}.mp3" for n in range(10))
+
+
+def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
+    song = write_tune(tmp_path / "Ann - One.mp3")
+    (data / "song_db").mkdir()
+    command = [sys.executable, ROOT / "add_song.py", "--data", data, "--file", song]
+    with FileLock(data / "song_db" / ".shelf.lock"):
+        run = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(2)
+        # The other run brings the same song.
+        shutil.copy(song, data / "song_db" / "songs" / "Ann - One.mp3")
+    _, told = run.communicate(timeout=60)
+    assert "0 came, 1 already there" in told
 
 
 def test_a_full_disk_ends_the_run(tmp_path):
@@ -414,6 +434,7 @@ def test_a_spotdl_that_hangs_is_ended(tmp_path, bin_folder, clip, monkeypatch):
     monkeypatch.setattr(spotdl, "_SONG_TIMEOUT_S", 0.0)
     result = spotdl.fetch(TRACK_URL, tmp_path)
     assert result.files == {}
+    assert spotdl.is_transient(result.reason(TRACK)), "it may do better another time"
 
 
 def test_missing_programs_are_named(data, tmp_path, bin_folder, clip):

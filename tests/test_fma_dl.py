@@ -246,6 +246,21 @@ def test_a_part_of_another_file_is_not_resumed(server, data, fma_folder):
     assert tree(data / "train_db" / "songs") == clips(fma_folder)
 
 
+def test_a_file_that_changed_on_the_server_is_not_mixed(tmp_path, monkeypatch):
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "x.zip").write_bytes(b"old" * 50_000)
+    monkeypatch.setattr(download, "MAX_TRIES", 1)
+    with loopback.serve(served) as server:
+        server.drops = [70_000]
+        with pytest.raises(DownloadError):
+            download.download(server.url + "x.zip", tmp_path / "x.zip", quiet=True)
+        (served / "x.zip").write_bytes(b"new" * 50_000)
+        download.download(server.url + "x.zip", tmp_path / "x.zip", quiet=True)
+        assert server.requests[-1][1] == "bytes=70000-"
+    assert (tmp_path / "x.zip").read_bytes() == b"new" * 50_000
+
+
 def test_server_without_range(server, data, fma_folder):
     server.ranges = False
     server.drops = [50_000]
@@ -355,11 +370,19 @@ def test_bomb(data, tmp_path, fma_folder, flags):
     assert not (data / "train_db" / "songs").exists()
 
 
-def test_damaged_member(data, tmp_path, fma_folder):
+@pytest.mark.parametrize("what", ["content", "CRC"])
+def test_damaged_member(data, tmp_path, fma_folder, what):
     evil = hostile_folder(tmp_path, fma_folder, {})
     path = evil / "fma_small.zip"
     content = bytearray(path.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    if what == "content":
+        content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    else:
+        # The zip's directory: signature, 12 bytes, then the CRC of the sixth song.
+        entry = content.index(b"PK\x01\x02")
+        for _ in range(5):
+            entry = content.index(b"PK\x01\x02", entry + 1)
+        content[entry + 16] ^= 0xFF
     path.write_bytes(content)
     with loopback.serve(evil) as server:
         done = fma_dl(server, data, "--no-verify")
@@ -392,54 +415,72 @@ def hostile_folder(tmp_path, fma_folder, songs):
     return folder
 
 
-@pytest.mark.parametrize("size_kb", [40, 220, 300])
-def test_disk_full(server, tmp_path, size_kb):
-    """On a disk of 40 kB nothing fits; of 220, the zip but not the songs; of 300, some songs.
-
-    The free space is as the server's sizes say until another program takes some, so the
-    first two are told beforehand and the third comes as ENOSPC, made by a file that fills up.
-    """
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    script = (
-        f"mount -t tmpfs -o size={size_kb}k none '{mount}' && "
-        f"'{sys.executable}' '{ROOT / 'fma_dl.py'}' --data '{mount}' --url {server.url} "
-        f"--no-verify; echo status $?; ls -A '{mount}/train_db'; "
-        f"find '{mount}/train_db/songs' -name '*.mp3' -size -8k"
-    )
-    done = subprocess.run(
+def on_small_disk(tmp_path, size_kb, script, **env):
+    """Run a shell script with a disk of its own mounted at tmp_path/disk."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f"mount -t tmpfs -o size={size_kb}k none '{disk}'; {script}"
+    return subprocess.run(
         ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
-        env={**os.environ, **loopback.ENV}, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **loopback.ENV, "PYTHON": sys.executable, "DISK": str(disk), **env},
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert "status 1" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("size_kb", [40, 300])
+def test_too_small_a_disk_is_told_before_the_download(server, tmp_path, size_kb):
+    """On 40 kB the zip does not fit; on 300, the zip does, but not the songs beside it."""
+    script = f'"$PYTHON" fma_dl.py --data "$DISK" --url {server.url} --no-verify; echo status $?'
+    done = on_small_disk(tmp_path, size_kb, script)
+    assert "status 1" in done.stdout, done.stderr
+    assert "fma_small.zip needs 0.4 MB more" in done.stderr
     assert "free some space" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_full_disk_keeps_what_came_and_goes_on(server, tmp_path, fma_folder):
-    """ENOSPC in the middle of a download ends it as such; with room again it goes on."""
-    url, final = server.url + "fma_small.zip", tmp_path / "x.zip"
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    code = (
-        "import sys; from pathlib import Path; from songrec import download;"
-        "download.check_space = lambda *a: None;"
-        f"download.download({url!r}, Path({str(mount / 'x.zip')!r}), quiet=True)"
+# The check beforehand is taken out: the disk gets full behind its back.
+UNCHECKED = "from songrec import download, fma; download.check_space = fma.check_space = "
+UNCHECKED += "lambda *a: None; "
+
+
+def test_disk_gets_full_while_downloading(server, tmp_path, fma_folder):
+    final = tmp_path / "final.zip"
+    code = UNCHECKED + (
+        "import os; from pathlib import Path; "
+        f"download.download('{server.url}fma_small.zip', Path(os.environ['DISK'], 'x.zip'))"
     )
     script = (
-        f"cd '{ROOT}'; mount -t tmpfs -o size=100k none '{mount}'; \"$PYTHON\" -c \"$CODE\"; "
-        f"ls '{mount}'; mount -o remount,size=1m '{mount}'; \"$PYTHON\" -c \"$CODE\"; "
-        f"cat '{mount}/x.zip' > '{final}'"
+        '"$PYTHON" -c "$CODE"; ls "$DISK"; mount -o remount,size=1m "$DISK"; '
+        f'"$PYTHON" -c "$CODE"; cat "$DISK/x.zip" > \'{final}\''
     )
-    done = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-c", script], cwd=ROOT,
-        env={**os.environ, **loopback.ENV, "CODE": code, "PYTHON": sys.executable},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = on_small_disk(tmp_path, 100, script, CODE=code)
     assert "DiskFullError" in done.stderr, done.stderr
     assert "x.zip.part" in done.stdout
     assert final.read_bytes() == (fma_folder / "fma_small.zip").read_bytes()
     assert server.requests[-1][1] is not None, "the second run must go on where the first stopped"
+
+
+def test_disk_gets_full_while_unpacking(server, tmp_path, fma_folder):
+    code = UNCHECKED + (
+        "import os, sys, fma_dl; "
+        f"sys.exit(fma_dl.main(['--data', os.environ['DISK'], '--url', '{server.url}', "
+        "'--no-verify']))"
+    )
+    script = (
+        '"$PYTHON" -c "$CODE"; echo status $?; cp -r "$DISK" "$KEPT"; '
+        'mount -o remount,size=2m "$DISK"; "$PYTHON" -c "$CODE"; cp -r "$DISK" "$DONE"'
+    )
+    kept, whole = tmp_path / "kept", tmp_path / "whole"
+    done = on_small_disk(tmp_path, 300, script, CODE=code, KEPT=str(kept), DONE=str(whole))
+    assert "status 1" in done.stdout, done.stderr
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    songs = tree(kept / "train_db" / "songs")
+    assert 0 < len(songs) < 10
+    assert songs.items() <= clips(fma_folder).items(), "only whole songs"
+    assert leftovers(kept) == {"fma_small.zip"}
+    assert tree(whole / "train_db" / "songs") == clips(fma_folder)
+    assert [path for path, _ in server.requests].count("/fma_small.zip") == 1, "unpacking resumed"
 
 
 def test_two_runs_at_once(server, data):
@@ -452,11 +493,15 @@ def test_two_runs_at_once(server, data):
 def test_rows_of_ones_own_songs_stay(server, data):
     table = data / "train_db" / "tracks.csv"
     table.parent.mkdir()
-    table.write_text('song,genre,mood\nmine/one,Rock,"dark, slow"\n', encoding="utf-8")
-    fma_dl(server, data, "--limit", "1")
-    kept = rows(data)
-    assert {"song": "mine/one", "mood": "dark, slow", "genre": "Rock"}.items() <= kept[-1].items()
-    assert len(kept) == 3
+    table.write_text(
+        'song,genre,mood\nmine/one,Rock,"dark, slow"\n000/000002,,bright\n', encoding="utf-8"
+    )
+    fma_dl(server, data, "--limit", "5")
+    kept = {row["song"]: row for row in rows(data)}
+    assert len(kept) == 11
+    assert kept["mine/one"]["mood"] == "dark, slow"
+    assert kept["000/000002"]["mood"] == "bright"
+    assert kept["000/000002"]["genre"] == "Rock"
 
 
 def test_a_table_that_is_none_is_not_overwritten(server, data):

@@ -192,6 +192,18 @@ def test_when_everything_fails_it_stops_and_blames_no_track(data, bin_folder, cl
     assert {row["state"] for row in ledger_rows(data)} == {"wanted"}
 
 
+def test_a_track_that_crashes_spotdl_costs_only_itself(data, bin_folder, clip):
+    rows = [(track_id(n), "Ann", f"Song {n}", "jazz") for n in range(4)]
+    write_csv(data / "spotify_tracks.csv", rows=rows)
+    env = fake_spotdl.install(bin_folder, clip, crash=[track_id(2)])
+    done = load(data, env=env)
+    assert done.returncode == 0, done.stderr
+    assert check_ledger_and_folders(data) == {"wanted": 0, "came": 3, "failed": 1}
+    (failed,) = (row for row in ledger_rows(data) if row["state"] == "failed")
+    assert failed["track_id"] == track_id(2)
+    assert "KeyError: 'items'" in failed["reason"]
+
+
 def test_a_long_rate_limit_ends_the_run_with_what_came_ready(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     limit = {
