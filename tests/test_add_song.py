@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from conftest import ROOT, run_script, tree, write_tune
 from filelock import FileLock
 from mutagen.easyid3 import EasyID3
+from test_recommend import write_model
 
 from songrec import spotify
 from songrec.database import Song
@@ -463,7 +465,8 @@ def test_real_spotdl(data, tmp_path, bin_folder):
     for songs that it knows already, and then call the real spotdl. In that file, the song's
     `download_url` points at the loopback server; `--audio youtube` keeps spotdl from asking
     YouTube Music for leave first. What follows is all real: yt-dlp fetches the file over
-    HTTP, ffmpeg converts it to mp3, mutagen writes the tags, and add_song.py takes it over.
+    HTTP, ffmpeg converts it to mp3, mutagen writes the tags, add_song.py takes it over, and
+    the line that it prints recommends by it (with a network that was never trained).
     """
     served = tmp_path / "served"
     write_tune(served / "song.ogg", seconds=5.0, seed=3)
@@ -502,3 +505,10 @@ def test_real_spotdl(data, tmp_path, bin_folder):
     assert (data / "song_db" / "slices" / song.stem / "0000.png").exists()
     assert done.stdout.strip().endswith(f'"{song.stem}"')
     assert not leftovers(data)
+
+    add(data, "--file", write_tune(tmp_path / "Cid - Three.mp3", seed=8))
+    script, *flags = shlex.split(done.stdout)[1:]
+    model_path = write_model(tmp_path / "model.pt")
+    answer = run_script(script, *flags, "1", "--model", model_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "Cid - Three" in answer.stdout
