@@ -44,6 +44,24 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SONG",
         help="one more song that the answers should sound like; may be repeated",
     )
+    parser.add_argument(
+        "--max-per-artist",
+        type=cli.not_negative_int,
+        default=3,
+        metavar="N",
+        help="at most so many songs of one artist (default: 3; 0: no limit)",
+    )
+    parser.add_argument(
+        "--keep-versions",
+        action="store_true",
+        help="also other versions (live, remastered, ...) of a song that is in the answer",
+    )
+    parser.add_argument(
+        "--ranking",
+        choices=("full", "cosine"),
+        default="full",
+        help="full: network and timbre, without hubs (default); cosine: the network's vectors only",
+    )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.add_argument(
         "--model",
@@ -94,19 +112,21 @@ def train(args: argparse.Namespace) -> int:
 
 def recommend(args: argparse.Namespace) -> int:
     """Answer with the N songs most similar to the named ones; return the exit status."""
-    from songrec.answer import as_json, as_text, recommendations
+    from songrec.answer import Question, as_json, as_text, recommendations
     from songrec.database import Database
     from songrec.library import open_library
 
     options = cli.options_from(args)
     library = open_library(Database(args.data, "Test"), args.model, options)
-    answer = recommendations(library, [args.song, *args.also], args.n, args.model, options)
+    names = [args.song, *args.also]
+    question = Question(names, args.n, args.ranking, args.max_per_artist, args.keep_versions)
+    answer = recommendations(library, question, args.model, options)
     if args.json:
         print(json.dumps(as_json(answer), ensure_ascii=False))
     else:
         print(as_text(answer))
     if len(answer.rows) < args.n and not args.quiet:
-        print(f"that is all: {len(answer.rows)} other songs in the library", file=sys.stderr)
+        print(f"there are only {len(answer.rows)} songs to recommend", file=sys.stderr)
     return cli.EXIT_OK
 
 

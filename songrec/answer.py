@@ -1,6 +1,7 @@
 """The answer to a question: which songs, how similar, as text or JSON."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from songrec.database import AUDIO_ENDINGS, Song
 from songrec.errors import LibraryError, SongError, UnknownSongError
 from songrec.library import Library
 from songrec.names import split_name
-from songrec.ranking import rank
+from songrec.ranking import Descriptions, Ranking, best_rows
+from songrec.variety import varied
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +24,31 @@ class Answer:
     rows: list[tuple[Song, float]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes
+    ----------
+    names
+        Songs of the library, or audio files: the answers should sound like all of them.
+    n
+        How many answers are wanted.
+    max_per_artist, keep_versions
+        As `varied` takes them.
+    """
+
+    names: list[str]
+    n: int
+    ranking: Ranking
+    max_per_artist: int
+    keep_versions: bool
+
+
 def recommendations(
-    library: Library, names: list[str], n: int, model_path: Path, options: Options
+    library: Library, question: Question, model_path: Path, options: Options
 ) -> Answer:
-    """Rank the library by similarity to the named songs; these are never in the answer.
+    """Rank the library by mean similarity to the named songs; these are never in the answer.
 
     A name may also be the path of an audio file; one outside the library is embedded for
     this answer only.
@@ -37,23 +60,33 @@ def recommendations(
     LibraryError
         If there is no song but the named ones.
     """
-    vectors, titles = [], []
+    queries, titles = [], []
     own: set[int] = set()
-    for name in names:
+    for name in question.names:
         row = _row_of_path(library, name) if _is_audio_path(name) else library.find(name)
         if row is None:
-            vectors.append(_embed_outside(Path(name), model_path, options))
+            queries.append(_describe_outside(Path(name), model_path, options))
             titles.append(Path(name).stem)
         else:
-            vectors.append(library.matrix[row])
+            queries.append(library.descriptions[[row]])
             titles.append(library.songs[row].title)
             own.add(row)
     if len(own) == len(library.songs):
         raise LibraryError(
             f"there is no other song in {library.database.root} to recommend; add some music"
         )
-    ranked = rank(library.matrix, np.stack(vectors), n, exclude=own)
-    return Answer(titles, [(library.songs[row], similarity) for row, similarity in ranked])
+    similarity = np.mean(
+        [library.similarities(query, question.ranking) for query in queries], axis=0
+    )
+    rows = varied(
+        best_rows(similarity, exclude=own),
+        library.songs,
+        titles,
+        max_per_artist=question.max_per_artist,
+        keep_versions=question.keep_versions,
+    )
+    best = itertools.islice(rows, question.n)
+    return Answer(titles, [(library.songs[row], float(similarity[row])) for row in best])
 
 
 def _is_audio_path(name: str) -> bool:
@@ -70,11 +103,11 @@ def _row_of_path(library: Library, name: str) -> int | None:
     return None
 
 
-def _embed_outside(path: Path, model_path: Path, options: Options) -> np.ndarray:
+def _describe_outside(path: Path, model_path: Path, options: Options) -> Descriptions:
     from songrec.embedding import Embedder
 
     try:
-        return Embedder(model_path, n_threads=options.jobs).embed_audio(path)
+        return Embedder(model_path, n_threads=options.jobs).describe_audio(path)
     except SongError as error:
         raise UnknownSongError(f"{path}: {error}") from error
 

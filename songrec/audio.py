@@ -1,9 +1,11 @@
 """Audio file -> mono samples at the recipe's rate, whatever the format."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +58,26 @@ def load_audio(path: Path) -> tuple[np.ndarray, str | None]:
     except OSError as error:
         raise UndecodableError(f"cannot be opened: {error.strerror}") from error
     try:
-        samples, remark = _decode(path)
+        with _without_c_messages():
+            samples, remark = _decode(path)
     except soundfile.SoundFileError as error:
         samples, remark = _decode_with_ffmpeg(path, error)
     _check_usable(samples)
     return samples, remark
+
+
+@contextlib.contextmanager
+def _without_c_messages() -> Iterator[None]:
+    """Keep the mp3 decoder from writing to stderr; what matters comes back as an error."""
+    stderr = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nothing)
 
 
 def _decode(path: Path) -> tuple[np.ndarray, str | None]:

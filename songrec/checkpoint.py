@@ -33,7 +33,7 @@ class TrainedModel:
         Of this project, when it was trained.
     """
 
-    classifier: network.ResidualCNN
+    classifier: network.Network
     architecture: dict[str, Any]
     label: str
     classes: list[str]
@@ -78,7 +78,14 @@ def load_model(path: Path) -> TrainedModel:
         raise missing_model(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+    ) as error:
         raise ModelError(
             f"{path} is not a model that can be loaded ({str(error).splitlines()[0][:120]}); "
             f"{HOW_TO_GET_ONE}"

@@ -54,12 +54,21 @@ class Parser(argparse.ArgumentParser):
 
 def positive_int(text: str) -> int:
     """Read a whole number of at least 1, for argparse."""
+    return _int_from(text, 1)
+
+
+def not_negative_int(text: str) -> int:
+    """Read a whole number of at least 0, for argparse."""
+    return _int_from(text, 0)
+
+
+def _int_from(text: str, least: int) -> int:
     try:
         number = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is too small: it must be 1 or more")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is too small: it must be {least} or more")
     return number
 
 

@@ -127,13 +127,14 @@ class Database:
         return sorted(self._slice_keys_below(self.slices_dir, ""))
 
     def _slice_keys_below(self, folder: Path, prefix: str) -> Iterator[str]:
+        # Asked for by name first: listing the slices of every song would cost far more.
+        if prefix and (folder / "0000.png").exists():
+            yield prefix
+            return
         try:
             entries = list(os.scandir(folder))
         except OSError as error:
             raise LibraryError(f"cannot read folder {folder}: {error.strerror}") from error
-        if prefix and any(entry.name == "0000.png" for entry in entries):
-            yield prefix
-            return
         for entry in entries:
             if is_part(entry.name):
                 remove_stale_part(Path(entry.path))

@@ -1,4 +1,4 @@
-"""Slices -> the vector of a song, by the embedder in `model.pt`."""
+"""Slices -> what a song is compared by, with the embedder in `model.pt`."""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from songrec.audio import load_audio
 from songrec.checkpoint import load_model
 from songrec.errors import UnusableAudioError
 from songrec.picture import mel_picture
+from songrec.ranking import Descriptions
 from songrec.slices import cut, read_slices
+from songrec.timbre import Timbres
 from songrec.training import pick_device, to_channels_last, to_input
 
 _BATCH = 64
@@ -30,8 +32,8 @@ class Embedder:
         embedder = load_model(model_path).classifier.embedder().to(self._device)
         self._network = to_channels_last(embedder)
 
-    def embed_slices(self, slices: np.ndarray) -> np.ndarray:
-        """Return the vector of a song: the mean of its slices' latent vectors.
+    def describe_slices(self, slices: np.ndarray) -> Descriptions:
+        """Describe one song by its slices.
 
         Parameters
         ----------
@@ -39,7 +41,8 @@ class Embedder:
 
         Returns
         -------
-        np.ndarray [shape=(n_latent,), dtype=float32]
+        Descriptions
+            One row: the mean of the slices' latent vectors, and the timbre.
 
         Raises
         ------
@@ -54,14 +57,14 @@ class Embedder:
         vector = np.concatenate(vectors).mean(axis=0)
         if not np.isfinite(vector).all() or not vector.any():
             raise UnusableAudioError("the network finds nothing to compare in it")
-        return vector
+        return Descriptions(vector[None], Timbres.of_slices(slices))
 
-    def embed_folder(self, folder: Path) -> np.ndarray:
-        """Return the vector [shape=(n_latent,)] of a song from its folder of slices."""
-        return self.embed_slices(read_slices(folder))
+    def describe_folder(self, folder: Path) -> Descriptions:
+        """Describe a song by its folder of slices."""
+        return self.describe_slices(read_slices(folder))
 
-    def embed_audio(self, path: Path) -> np.ndarray:
-        """Return the vector [shape=(n_latent,)] of any audio file.
+    def describe_audio(self, path: Path) -> Descriptions:
+        """Describe any audio file.
 
         Raises
         ------
@@ -69,4 +72,4 @@ class Embedder:
             If the file cannot be decoded or holds nothing to compare.
         """
         samples, _ = load_audio(path)
-        return self.embed_slices(cut(mel_picture(samples)))
+        return self.describe_slices(cut(mel_picture(samples)))

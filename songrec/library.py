@@ -1,6 +1,7 @@
 """The library to recommend among: every song with its vector, brought up to date."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +13,51 @@ from songrec.files import fingerprint
 from songrec.lookup import find_song
 from songrec.modelfile import model_digest
 from songrec.names import fold
+from songrec.ranking import (
+    N_REFERENCES,
+    Descriptions,
+    Ranking,
+    Scales,
+    cosine_similarities,
+    measure_scales,
+    similarities,
+)
 from songrec.recipe import RECIPE, check_mark
 from songrec.skips import SkipList
 from songrec.stage import Stage
-from songrec.vectors import StoredVectors, VectorStore
+from songrec.vectors import StoredSongs, VectorStore
+
+# With fewer songs there is no telling what distance is usual: the ranking is then by cosine.
+MIN_REFERENCES = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """Songs and their vectors; `matrix[i]` belongs to `songs[i]`.
+    """Songs and what they are compared by; row `i` of everything belongs to `songs[i]`.
 
     Attributes
     ----------
-    matrix : np.ndarray [shape=(n, n_dims), dtype=float32]
+    references
+        Songs that tell what distance is usual.
     waiting
         Songs in `songs/` that have no vector: not sliced yet, or skipped.
     """
 
     database: Database
     songs: list[Song]
-    matrix: np.ndarray
+    descriptions: Descriptions
+    scales: Scales
+    references: Descriptions
     waiting: list[Song]
+
+    def similarities(self, query: Descriptions, ranking: Ranking) -> np.ndarray:
+        """Return the similarity of one song to every song [shape=(n,)], from 0 to 1."""
+        if ranking == "cosine" or len(self.references) < MIN_REFERENCES:
+            cosine = cosine_similarities(self.descriptions.vectors, query.vectors[0])
+            # Below 0 there is nothing in common; how much less does not matter to anyone.
+            return np.maximum(cosine, 0.0)
+        query_scale = measure_scales(query, self.references)
+        return similarities(self.descriptions, self.scales, query, query_scale)
 
     def find(self, name: str) -> int:
         """Return the row of the one song that goes by `name`.
@@ -94,7 +119,9 @@ def open_library(database: Database, model_path: Path, options: Options) -> Libr
         gone = stored.fingerprints.keys() - prints.keys()
         if gone:
             store.remove(gone)
-    return _join(database, stored, prints)
+            stored = store.load()
+        stored, references = _update_scales(store, stored)
+    return _join(database, stored, prints, references)
 
 
 def _embed(
@@ -103,7 +130,7 @@ def _embed(
     options: Options,
     *,
     store: VectorStore,
-    stored: StoredVectors,
+    stored: StoredSongs,
     prints: dict[str, str],
 ) -> None:
     """Make and store the vectors of new and changed songs."""
@@ -118,14 +145,45 @@ def _embed(
             embedder = Embedder(model_path, n_threads=options.jobs)
 
             def embed(song: Song) -> None:
-                store.put(song.key, prints[song.key], embedder.embed_folder(song.path))
+                store.put(song.key, prints[song.key], embedder.describe_folder(song.path))
 
             for _ in stage.map_here(embed, todo):
                 pass
         stage.forget_absent(slices)
 
 
-def _join(database: Database, stored: StoredVectors, prints: dict[str, str]) -> Library:
+def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs, Descriptions]:
+    """Measure the scales that are missing; draw new references when the library has outgrown them.
+
+    Up to `N_REFERENCES` songs, all are references; from there on they are drawn anew only
+    when the library has doubled or halved, so that a new song costs one measurement.
+    """
+    n_songs = len(stored.fingerprints)
+    drawn = store.references()
+    is_small = drawn is not None and drawn[0] < N_REFERENCES and drawn[0] != n_songs
+    if drawn is None or is_small or not drawn[0] / 2 < n_songs < drawn[0] * 2:
+        # By digest, the draw does not depend on what the songs are called first.
+        order = sorted(range(n_songs), key=_digests(stored).__getitem__)
+        drawn = (n_songs, stored.descriptions[np.sort(order[:N_REFERENCES])])
+        store.put_references(*drawn)
+        missing = np.arange(n_songs)
+    else:
+        missing = np.flatnonzero(np.isnan(stored.scales.mean[:, 0]))
+    if len(missing):
+        keys = list(stored.fingerprints)
+        scales = measure_scales(stored.descriptions[missing], drawn[1])
+        store.put_scales([keys[row] for row in missing], scales)
+        stored = store.load()
+    return stored, drawn[1]
+
+
+def _digests(stored: StoredSongs) -> list[bytes]:
+    return [hashlib.sha256(key.encode()).digest() for key in stored.fingerprints]
+
+
+def _join(
+    database: Database, stored: StoredSongs, prints: dict[str, str], references: Descriptions
+) -> Library:
     """Match vectors with the audio files; where `songs/` is there, it says what exists."""
     by_key = {}
     if database.songs_dir.exists():
@@ -140,4 +198,6 @@ def _join(database: Database, stored: StoredVectors, prints: dict[str, str]) -> 
         raise LibraryError(f"no song could be embedded; the reasons: {database.skipped_csv}")
     with_vector = {song.key for song in songs}
     waiting = [song for key, song in by_key.items() if key not in with_vector]
-    return Library(database, songs, stored.matrix[rows], waiting)
+    return Library(
+        database, songs, stored.descriptions[rows], stored.scales[rows], references, waiting
+    )

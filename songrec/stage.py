@@ -249,11 +249,9 @@ def _new_pool(jobs: int) -> concurrent.futures.ProcessPoolExecutor:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, die with it, keep quiet and use one core."""
+    """Leave Ctrl-C to the parent, die with it and use one core."""
     import threadpoolctl
 
-    # The mp3 decoder writes to stderr from C; what matters of it comes back as an error.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     threadpoolctl.threadpool_limits(1)

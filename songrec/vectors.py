@@ -1,10 +1,11 @@
-"""The remembered vectors of a library: `song_db/vectors.db`, an SQLite database."""
+"""What is remembered of a library's songs: `song_db/vectors.db`, an SQLite database."""
 
 import contextlib
 import dataclasses
+import errno
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,37 +13,51 @@ from typing import Self
 import numpy as np
 
 from songrec.files import part_name, raise_if_full
+from songrec.ranking import Descriptions, Scales
+from songrec.timbre import N_NUMBERS, Timbres
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS vectors (
+CREATE TABLE IF NOT EXISTS songs (
     key TEXT PRIMARY KEY,       -- of the song, as in slices/
-    fingerprint TEXT NOT NULL,  -- of its folder of slices when the vector was made
-    model TEXT NOT NULL,        -- digest of the model.pt that made it
+    fingerprint TEXT NOT NULL,  -- of its folder of slices when it was embedded
+    model TEXT NOT NULL,        -- digest of the model.pt that embedded it
     recipe TEXT NOT NULL,       -- digest of the picture's recipe
-    vector BLOB NOT NULL        -- float32, little-endian
-) WITHOUT ROWID
+    vector BLOB NOT NULL,       -- float32: mean of the slices' latent vectors
+    timbre BLOB NOT NULL,       -- float32: Timbres.to_numbers
+    scale BLOB                  -- float64: mean and deviation of Scales; NULL: not measured yet
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reference_songs (
+    model TEXT, recipe TEXT,
+    n_library INTEGER NOT NULL, -- songs in the library when they were drawn
+    vectors BLOB NOT NULL, timbres BLOB NOT NULL,
+    PRIMARY KEY (model, recipe)
+) WITHOUT ROWID;
 """
 _BUSY_TIMEOUT_S = 60.0
 _COMMIT_EVERY_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class StoredVectors:
-    """What the store holds for one model and recipe.
+class StoredSongs:
+    """What the store holds for one model and recipe, sorted by key.
 
     Attributes
     ----------
     fingerprints
-        Key -> fingerprint of its slices; the order is that of the rows of `matrix`.
-    matrix : np.ndarray [shape=(n, n_dims), dtype=float32]
+        Key -> fingerprint of its slices; the order is that of the rows.
+    descriptions
+        What the songs are compared by.
+    scales
+        NaN where not measured yet.
     """
 
     fingerprints: dict[str, str]
-    matrix: np.ndarray
+    descriptions: Descriptions
+    scales: Scales
 
 
 class VectorStore:
-    """Keeps one vector a song; every vector knows the model and recipe it belongs to.
+    """Keeps what songs are compared by; every row knows the model and recipe it belongs to.
 
     Use it as a context. What is written is kept from second to second, so that a killed run
     loses little. A damaged database is put aside and begun anew, since all in it can be made
@@ -68,34 +83,59 @@ class VectorStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)
         try:
-            connection.execute(_SCHEMA)
+            connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError:
             connection.close()
             raise
         return connection
 
-    def load(self) -> StoredVectors:
-        """Return all vectors of this model and recipe, sorted by key."""
+    def load(self) -> StoredSongs:
+        """Return all songs of this model and recipe."""
         rows = self._connection.execute(
-            "SELECT key, fingerprint, vector FROM vectors WHERE model = ? AND recipe = ? "
-            "ORDER BY key",
+            "SELECT key, fingerprint, vector, timbre, scale FROM songs "
+            "WHERE model = ? AND recipe = ? ORDER BY key",
             (self.model, self.recipe),
         ).fetchall()
-        matrix = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f4")
-        n_dims = len(matrix) // len(rows) if rows else 0
-        return StoredVectors({row[0]: row[1] for row in rows}, matrix.reshape(len(rows), n_dims))
+        missing = np.full(4, np.nan).tobytes()
+        scales = np.frombuffer(b"".join(row[4] or missing for row in rows)).reshape(-1, 2, 2)
+        return StoredSongs(
+            {row[0]: row[1] for row in rows},
+            _descriptions(b"".join(row[2] for row in rows), b"".join(row[3] for row in rows)),
+            Scales(scales[:, 0], scales[:, 1]),
+        )
 
-    def put(self, key: str, fingerprint: str, vector: np.ndarray) -> None:
-        """Remember the vector [shape=(n_dims,)] of a song, in place of an older one."""
-        blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
-        row = (key, fingerprint, self.model, self.recipe, blob)
-        self._write("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)", [row])
+    def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
+        """Remember one song, in place of what was known of it."""
+        row = (key, fingerprint, self.model, self.recipe, *_blobs(description), None)
+        self._write("INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
+
+    def put_scales(self, keys: Iterable[str], scales: Scales) -> None:
+        """Remember the scales of songs."""
+        blobs = np.stack([scales.mean, scales.deviation], axis=1).astype("<f8")
+        rows = [(blob.tobytes(), key) for key, blob in zip(keys, blobs, strict=True)]
+        self._write("UPDATE songs SET scale = ? WHERE key = ?", rows)
+
+    def references(self) -> tuple[int, Descriptions] | None:
+        """Return the reference songs and how many songs they were drawn from, if there are."""
+        row = self._connection.execute(
+            "SELECT n_library, vectors, timbres FROM reference_songs "
+            "WHERE model = ? AND recipe = ?",
+            (self.model, self.recipe),
+        ).fetchone()
+        return (row[0], _descriptions(row[1], row[2])) if row else None
+
+    def put_references(self, n_library: int, references: Descriptions) -> None:
+        """Remember new reference songs; every scale measured on the old ones is forgotten."""
+        row = (self.model, self.recipe, n_library, *_blobs(references))
+        self._write("DELETE FROM reference_songs", [()])
+        self._write("INSERT INTO reference_songs VALUES (?, ?, ?, ?, ?)", [row])
+        self._write("UPDATE songs SET scale = NULL", [()])
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Forget the songs `keys`."""
-        self._write("DELETE FROM vectors WHERE key = ?", [(key,) for key in keys])
+        """Forget songs."""
+        self._write("DELETE FROM songs WHERE key = ?", [(key,) for key in keys])
 
-    def _write(self, statement: str, rows: list[tuple[str | bytes, ...]]) -> None:
+    def _write(self, statement: str, rows: Sequence[tuple[str | bytes | int | None, ...]]) -> None:
         try:
             self._connection.executemany(statement, rows)
             if time.monotonic() - self._last_commit_s > _COMMIT_EVERY_S:
@@ -115,7 +155,7 @@ class VectorStore:
 
     def _raise_if_full(self, error: sqlite3.OperationalError) -> None:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise_if_full(OSError(28, str(error)), self.path)
+            raise_if_full(OSError(errno.ENOSPC, str(error)), self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -128,3 +168,17 @@ class VectorStore:
     ) -> None:
         with contextlib.closing(self._connection):
             self.commit()
+
+
+def _blobs(songs: Descriptions) -> tuple[bytes, bytes]:
+    return (
+        np.ascontiguousarray(songs.vectors, dtype="<f4").tobytes(),
+        np.ascontiguousarray(songs.timbres.to_numbers(), dtype="<f4").tobytes(),
+    )
+
+
+def _descriptions(vectors: bytes, timbres: bytes) -> Descriptions:
+    numbers = np.frombuffer(timbres, dtype="<f4").reshape(-1, N_NUMBERS)
+    flat = np.frombuffer(vectors, dtype="<f4")
+    n_dims = len(flat) // max(len(numbers), 1)
+    return Descriptions(flat.reshape(len(numbers), n_dims), Timbres.from_numbers(numbers))

@@ -15,7 +15,8 @@ def test_split_at_the_first_dash_only():
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x", "AC/DC", "x" * 300, "🎵" * 100, "-rf", ".hidden", "", "..", "a\0b", "nul.mp3"]
+    "name",
+    ["../../x", "AC/DC", "x" * 300, "🎵" * 100, "-rf", ".hidden", "", "..", "a\0b", "nul.mp3"],
 )
 def test_safe_names_are_one_component(name):
     safe = safe_name(name)
@@ -42,8 +43,15 @@ def library(*titles):
 
 
 SONGS = library(
-    "Björk - Jóga", "Sia - Chandelier", "SIA - chandelier", "Ann - One", "Ann - One (live)",
-    "Bob - 1/2", "🎵", "sub/Dan - Same", "other/Dan - Same",
+    "Björk - Jóga",
+    "Sia - Chandelier",
+    "SIA - chandelier",
+    "Ann - One",
+    "Ann - One (live)",
+    "Bob - 1/2",
+    "🎵",
+    "sub/Dan - Same",
+    "other/Dan - Same",
 )
 
 

@@ -135,9 +135,7 @@ def test_interrupted_it_says_what_is_done_and_goes_on(data):
     for number in range(30):
         write_tune(folder / f"Ann - {number}.wav", seconds=40, seed=number)
     command = [sys.executable, ROOT / "spotify_specs.py", "-m", "Test", "--data", data, "-j", "1"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not list((data / "song_db").glob("specs/Ann*.png")):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)

@@ -165,7 +165,7 @@ def test_no_folder_no_songs_unreadable_folder(data):
 
 HOSTILE = [
     "Björk - Jóga",
-    "quote's \"double\" - $HOME `id`",
+    'quote\'s "double" - $HOME `id`',
     "AC∕DC - Back in Black",
     "a:b*c?d - <pipe|>",
     "-dash - first",
@@ -183,7 +183,13 @@ def test_hostile_names_stay_in_the_folder_and_apart(data):
     folder = data / "song_db/songs"
     for number, name in enumerate(HOSTILE):
         write_tune(folder / f"{name}.wav", seconds=3.2, seed=number)
-    twins = ["Twin - Song.wav", "twin - song.wav", "Twin - Song.flac", "Caf\u00e9.wav", "Cafe\u0301.wav"]
+    twins = [
+        "Twin - Song.wav",
+        "twin - song.wav",
+        "Twin - Song.flac",
+        "Caf\u00e9.wav",
+        "Cafe\u0301.wav",
+    ]
     for number, name in enumerate(twins):
         write_tune(folder / name, seconds=3.2, seed=100 + number)
     os.rename(write_tune(folder / "tmp.wav", 3.2, 7), os.fsencode(folder) + b"/bad\xff byte.wav")
@@ -193,7 +199,7 @@ def test_hostile_names_stay_in_the_folder_and_apart(data):
     n_songs = len(HOSTILE) + len(twins) + 3
     done = specs(data)
     assert f"{n_songs} done, 0 already there, 0 skipped" in done.stderr, done.stderr
-    pictures = [p for p in (data / "song_db/specs").rglob("*.png")]
+    pictures = list((data / "song_db/specs").rglob("*.png"))
     assert len(pictures) == n_songs
     assert len({p.read_bytes() for p in pictures}) == n_songs
     names = [p.relative_to(data / "song_db/specs").as_posix() for p in pictures]

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_script, tree, write_tune
+from conftest import ROOT, run_script, tree
 from PIL import Image
 
 import model
@@ -248,7 +248,9 @@ def test_resumed_after_a_kill_it_ends_as_if_undisturbed(train_db, tmp_path):
     assert other.returncode == 1 and "batch_size" in other.stderr
     done = train(train_db, out, *flags, "--resume")
     assert done.returncode == 0, done.stderr
-    weights = [torch.load(p, weights_only=True)["weights"] for p in (tmp_path / "whole/model.pt", out)]
+    weights = [
+        torch.load(p, weights_only=True)["weights"] for p in (tmp_path / "whole/model.pt", out)
+    ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
@@ -256,9 +258,23 @@ def test_interrupted_training_says_how_to_go_on(train_db, tmp_path):
     load(train_db)
     out = tmp_path / "out/model.pt"
     process = subprocess.Popen(
-        [sys.executable, ROOT / "recommender.py", "-m", "Train", "--data", train_db,
-         "--model", out, "--epochs", "50", "--batch-size", "8"],
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [
+            sys.executable,
+            ROOT / "recommender.py",
+            "-m",
+            "Train",
+            "--data",
+            train_db,
+            "--model",
+            out,
+            "--epochs",
+            "50",
+            "--batch-size",
+            "8",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     while not (out.parent / "model/checkpoint.pt").exists():
         time.sleep(0.02)

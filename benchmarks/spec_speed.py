@@ -1,0 +1,138 @@
+"""Time songs to spectrograms against the usual way, and on one core against two.
+
+The usual way: librosa.load, librosa's mel spectrogram, matplotlib's specshow and savefig.
+
+    python benchmarks/spec_speed.py
+    python benchmarks/spec_speed.py --songs ~/Music --n 40
+"""
+
+import argparse
+import itertools
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from songrec import cli  # noqa: E402
+from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
+
+SONG_S = 30.0
+SAMPLE_RATE_HZ = 44_100
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument(
+        "--songs", type=Path, metavar="DIR", help="audio files (default: mp3s of noise and tones)"
+    )
+    parser.add_argument(
+        "--n", type=cli.positive_int, default=40, metavar="N", help="songs to time (default: 40)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
+    return parser
+
+
+def make_songs(folder: Path, n: int) -> list[Path]:
+    """Write `n` stereo mp3s of 30 s; what they sound like does not matter to the clock."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    time_s = np.arange(int(SONG_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    paths = []
+    for number in range(n):
+        tones = sum(np.sin(2 * np.pi * hz * time_s) for hz in rng.uniform(60, 6000, size=6))
+        stereo = 0.05 * tones[:, None] + 0.05 * rng.standard_normal((len(time_s), 2))
+        paths.append(folder / f"{number:03d}.mp3")
+        soundfile.write(paths[-1], stereo, SAMPLE_RATE_HZ)
+    return paths
+
+
+def the_usual_way(path: Path, folder: Path) -> None:
+    """Draw a song's mel spectrogram as tutorials do."""
+    import librosa
+    import librosa.display
+    from matplotlib import pyplot as plt
+
+    samples, _ = librosa.load(path, sr=22_050)
+    mel = librosa.feature.melspectrogram(
+        y=samples, sr=22_050, n_fft=2048, hop_length=512, n_mels=128, fmax=8000
+    )
+    figure = plt.figure()
+    librosa.display.specshow(librosa.power_to_db(mel, ref=np.max), sr=22_050, fmax=8000)
+    plt.axis("off")
+    figure.savefig(folder / f"{path.stem}.png", bbox_inches="tight", pad_inches=0)
+    plt.close(figure)
+
+
+def cpu_s_per_song(work: Callable[[Path], object], paths: list[Path]) -> float:
+    """Return the CPU seconds of this process a song; the first song only warms up."""
+    work(paths[0])
+    start = resource.getrusage(resource.RUSAGE_SELF)
+    for path in paths[1:]:
+        work(path)
+    end = resource.getrusage(resource.RUSAGE_SELF)
+    return (end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime) / (len(paths) - 1)
+
+
+def wall_s(data: Path, jobs: int) -> float:
+    """Return the wall seconds of the real script on all songs of a database, made anew."""
+    command = [sys.executable, str(ROOT / "spotify_specs.py"), "-m", "Test", "--data", str(data)]
+    start_s = time.monotonic()
+    subprocess.run([*command, "-q", "--force", "-j", str(jobs)], check=True, cwd=ROOT)
+    return time.monotonic() - start_s
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Print both tables; return the exit status."""
+    import matplotlib as mpl
+    import threadpoolctl
+
+    from songrec.picture import write_spec
+
+    mpl.use("Agg")
+    with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
+        folder = Path(scratch)
+        if args.songs:
+            found = (p for p in sorted(args.songs.rglob("*")) if p.suffix.lower() in AUDIO_ENDINGS)
+            paths = list(itertools.islice(found, args.n))
+        else:
+            paths = make_songs(folder, args.n)
+        database = Database(folder / "data", "Test")
+        songs = {p: Song(p.name, p.stem, f"{i:05d}", p) for i, p in enumerate(paths)}
+
+        with threadpoolctl.threadpool_limits(1):
+            usual = cpu_s_per_song(lambda path: the_usual_way(path, folder), paths)
+            ours = cpu_s_per_song(lambda path: write_spec(database, songs[path]), paths)
+        print("| song to spectrogram PNG, one core | CPU ms a song | ratio |")
+        print("|---|---|---|")
+        print(f"| librosa.load, librosa mel, matplotlib | {usual * 1000:.0f} | 1.00 |")
+        print(f"| spotify_specs.py | {ours * 1000:.0f} | {ours / usual:.2f} |")
+
+        # Enough songs that the start of the processes weighs little.
+        database.songs_dir.mkdir(parents=True)
+        for copy, path in itertools.product(range(max(1, 240 // len(paths))), paths):
+            (database.songs_dir / f"{copy} {path.name}").symlink_to(path.resolve())
+        one, two = wall_s(database.root.parent, 1), wall_s(database.root.parent, 2)
+        print(f"\n| spotify_specs.py on {len(database.songs())} songs | wall s | speed-up |")
+        print("|---|---|---|")
+        print(f"| --jobs 1 | {one:.1f} | 1.00 |")
+        print(f"| --jobs 2 | {two:.1f} | {one / two:.2f} |")
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    return cli.run(measure, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

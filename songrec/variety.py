@@ -1,0 +1,63 @@
+"""Answers that are not all the same: few of one artist, one version of a recording."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from songrec.database import Song
+from songrec.names import fold, split_name
+
+# What a title says when it names another issue of the same recording, or a live twin of it.
+_VERSION_WORDS = (
+    r"live|remaster(ed)?|re-?recorded|version|edit|mono|stereo|demo|acoustic|unplugged|take|"
+    r"deluxe|bonus|anniversary|single|album|explicit|clean|radio"
+)
+_BRACKETED = re.compile(rf"[(\[][^)\]]*\b({_VERSION_WORDS})\b[^)\]]*[)\]]", re.IGNORECASE)
+_DASHED = re.compile(rf"\s-\s[^-]*\b({_VERSION_WORDS})\b[^-]*$", re.IGNORECASE)
+
+
+def recording_of(name: str) -> tuple[str, str]:
+    """Return artist and title of a song's name, folded, without what tells versions apart.
+
+    A remix is another recording; a remaster or a live take is a version.
+    """
+    artist, title = split_name(name)
+    plain = _DASHED.sub("", _BRACKETED.sub("", title))
+    return fold(artist), fold(plain) or fold(title)
+
+
+def varied(
+    rows: Iterable[int],
+    songs: list[Song],
+    queries: Iterable[str],
+    *,
+    max_per_artist: int,
+    keep_versions: bool,
+) -> Iterator[int]:
+    """Pass on the rows of songs, leaving out what would make the answer monotonous.
+
+    Parameters
+    ----------
+    rows
+        Best first.
+    songs
+        `songs[row]` is the song of a row.
+    queries
+        Names of the songs that were asked for; versions of them are no answers either.
+    max_per_artist
+        Most songs of one artist; 0 for no limit. Songs without artist are not limited.
+    keep_versions
+        Also pass on versions of a recording that was passed on, or asked for.
+    """
+    seen = {recording_of(name) for name in queries}
+    n_of_artist: Counter[str] = Counter()
+    for row in rows:
+        recording = recording_of(songs[row].title)
+        artist = recording[0]
+        if not keep_versions and recording in seen:
+            continue
+        if artist and max_per_artist and n_of_artist[artist] >= max_per_artist:
+            continue
+        seen.add(recording)
+        n_of_artist[artist] += 1
+        yield row

@@ -1,0 +1,466 @@
+"""From slices to the answer: the ranking, the memory of vectors, the errors."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_script, tune, write_tune
+
+import model
+from songrec.checkpoint import TrainedModel, save_model
+from songrec.ranking import Descriptions, measure_scales, similarities
+from songrec.timbre import Timbres
+from songrec.variety import recording_of
+from songrec.vectors import VectorStore
+
+ARCHITECTURE = {
+    "name": "StridedCNN",
+    "widths": [8, 16, 32],
+    "n_blocks": [1, 1, 1],
+    "n_bands": 2,
+    "n_latent": 24,
+}
+
+
+def write_model(path, seed=0, architecture=None):
+    """A network that was never trained still maps like to like."""
+    architecture = architecture or ARCHITECTURE
+    torch.manual_seed(seed)
+    network = model.build(architecture, 3)
+    save_model(path, TrainedModel(network, architecture, "genre", ["a", "b", "c"], {}, {}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A library of 24 songs through specs and slices, and a model."""
+    folder = tmp_path_factory.mktemp("library")
+    data = folder / "data"
+    for number in range(24):
+        path = data / f"song_db/songs/Artist {number // 4} - Song {number}.wav"
+        write_tune(path, seconds=6.5, seed=number)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        assert run_script(script, "-m", "Test", "--data", data).returncode == 0
+    write_model(folder / "model.pt")
+    first = run_script(
+        "recommender.py",
+        "-m",
+        "Recommend",
+        "Song 1",
+        "--data",
+        data,
+        "--model",
+        folder / "model.pt",
+    )
+    assert first.returncode == 1 and "fits" in first.stderr
+    return folder
+
+
+@pytest.fixture
+def library(prepared, tmp_path):
+    """A copy of the prepared library to change."""
+    folder = tmp_path / "library"
+    subprocess.run(["cp", "-a", prepared, folder], check=True)
+    return folder
+
+
+def recommend(folder, *args, env=None):
+    return run_script(
+        "recommender.py",
+        "-m",
+        "Recommend",
+        *args,
+        "--data",
+        folder / "data",
+        "--model",
+        folder / "model.pt",
+        env=env,
+    )
+
+
+def answer_of(folder, *args):
+    done = recommend(folder, *args, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def vectors_of(folder):
+    with sqlite3.connect(folder / "data/song_db/vectors.db") as connection:
+        return dict(connection.execute("SELECT key, vector FROM songs"))
+
+
+def test_the_answer_as_text_and_json(prepared):
+    done = recommend(prepared, "Artist 2 - Song 9", "5")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    answer = answer_of(prepared, "Artist 2 - Song 9", "5")
+    assert answer["query"] == "Artist 2 - Song 9"
+    rows = answer["recommendations"]
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
+    for line, row in zip(lines, rows, strict=True):
+        assert line == f"{row['rank']}. {row['song']}  {row['similarity']:.3f}"
+        assert row["song"] == f"{row['artist']} - {row['title']}"
+        assert os.path.samefile(row["file"], prepared / f"data/song_db/songs/{row['song']}.wav")
+        assert 0 <= row["similarity"] <= 1
+    assert [r["similarity"] for r in rows] == sorted((r["similarity"] for r in rows), reverse=True)
+    assert "Artist 2 - Song 9" not in [row["song"] for row in rows]
+    assert len(recommend(prepared, "Artist 2 - Song 9").stdout.splitlines()) == 3
+
+
+def test_cosine_ranking_is_the_cosine_of_the_mean_slice_vectors(prepared):
+    answer = answer_of(
+        prepared, "Artist 0 - Song 0", "23", "--ranking", "cosine", "--max-per-artist", "0"
+    )
+    vectors = {k: np.frombuffer(v, np.float32) for k, v in vectors_of(prepared).items()}
+    query = vectors["Artist 0 - Song 0"]
+    assert len(answer["recommendations"]) == 23
+    for row in answer["recommendations"]:
+        v = vectors[row["song"]]
+        cosine = v @ query / np.linalg.norm(v) / np.linalg.norm(query)
+        assert row["similarity"] == pytest.approx(max(0.0, cosine), abs=1e-5)
+
+    network = model.build(ARCHITECTURE, 3)
+    network.load_state_dict(torch.load(prepared / "model.pt", weights_only=True)["weights"])
+    from PIL import Image
+
+    folder = prepared / "data/song_db/slices/Artist 0 - Song 0"
+    slices = np.stack([np.asarray(Image.open(p)) for p in sorted(folder.iterdir())])
+    with torch.inference_mode():
+        x = torch.from_numpy(slices).float()[:, None] / 255
+        expected = network.eval().embedder()(x).mean(0).numpy()
+    assert np.allclose(query, expected, atol=1e-4)
+
+
+def test_the_same_music_in_another_file_comes_first(library):
+    source = library / "data/song_db/songs/Artist 3 - Song 13.wav"
+    shutil.copy(source, library / "elsewhere.wav")
+    for ranking in ("full", "cosine"):
+        answer = answer_of(library, str(library / "elsewhere.wav"), "1", "--ranking", ranking)
+        assert answer["recommendations"][0]["song"] == "Artist 3 - Song 13"
+        assert answer["recommendations"][0]["similarity"] > 0.98
+    inside = answer_of(library, str(source), "23")
+    assert "Artist 3 - Song 13" not in [row["song"] for row in inside["recommendations"]]
+    assert len(vectors_of(library)) == 24
+    (library / "broken.mp3").write_text("no music")
+    broken = recommend(library, library / "broken.mp3")
+    assert broken.returncode == 1 and "broken.mp3" in broken.stderr
+    assert len(broken.stderr.strip().splitlines()) == 1
+
+
+def test_several_songs_are_asked_for_together(prepared):
+    names = ["Artist 0 - Song 0", "Artist 5 - Song 20"]
+    one, other = (
+        {
+            r["song"]: r["similarity"]
+            for r in answer_of(prepared, name, "23", "--max-per-artist", "0")["recommendations"]
+        }
+        for name in names
+    )
+    both = answer_of(prepared, names[0], "22", "--also", names[1], "--max-per-artist", "0")
+    assert both["query"] == names
+    assert len(both["recommendations"]) == 22
+    for row in both["recommendations"]:
+        assert row["song"] not in names
+        mean = (one[row["song"]] + other[row["song"]]) / 2
+        assert row["similarity"] == pytest.approx(mean, abs=1e-5)
+
+
+def test_variety(library):
+    rows = answer_of(library, "Artist 0 - Song 0", "23", "--max-per-artist", "1")["recommendations"]
+    assert len(rows) == len({row["artist"] for row in rows}) == 6
+    songs = library / "data/song_db/songs"
+    source = songs / "Artist 1 - Song 5.wav"
+    for twin in ("Artist 1 - Song 5 (Remastered 2011)", "Artist 1 - Song 5 - Live at Home"):
+        shutil.copy(source, songs / f"{twin}.wav")
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", library / "data")
+    few = [r["song"] for r in answer_of(library, "Artist 1 - Song 6", "30")["recommendations"]]
+    assert sum(name.startswith("Artist 1 - Song 5") for name in few) == 1
+    twins = answer_of(library, "Artist 1 - Song 5", "30", "--max-per-artist", "0")
+    assert not [r for r in twins["recommendations"] if "Song 5" in r["song"]]
+    kept = answer_of(library, "Artist 1 - Song 5", "2", "--keep-versions")["recommendations"]
+    assert {r["song"] for r in kept} == {
+        "Artist 1 - Song 5 (Remastered 2011)",
+        "Artist 1 - Song 5 - Live at Home",
+    }
+
+
+def test_versions_and_remixes():
+    same = ["A - B", "a - b (Live)", "A - B - Remastered 2009", "A - B [Deluxe Edition Bonus]"]
+    assert len({recording_of(name) for name in same}) == 1
+    others = [
+        "A - B",
+        "A - B (Remix)",
+        "A - Live and Let Die",
+        "A - Live",
+        "C - B",
+        "A - B (Part 2)",
+    ]
+    assert len({recording_of(name) for name in others}) == len(others)
+
+
+def test_more_than_there_are_gives_all_and_says_so(prepared):
+    done = recommend(prepared, "Artist 0 - Song 0", "500", "--max-per-artist", "0")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 23
+    assert "only 23 songs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "told"),
+    [
+        (["Artist 0 - Song 0", "0"], 2, "too small"),
+        (["Artist 0 - Song 0", "three"], 2, "not a whole number"),
+        ([], 2, "needs a song"),
+        (["Artist 0 - Sonk 0"], 1, "nearest: Artist 0 - Song 0"),
+        (["Artist 0"], 1, "fits 4 songs"),
+        (["-x"], 2, "recommender.py"),
+    ],
+)
+def test_wrong_questions_get_one_line(prepared, args, status, told):
+    done = recommend(prepared, *args)
+    assert done.returncode == status
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and done.stdout == ""
+
+
+def test_only_what_is_new_or_changed_is_embedded(library):
+    before = vectors_of(library)
+    songs = library / "data/song_db/songs"
+    assert "vectors" not in recommend(library, "Artist 0 - Song 0").stderr
+    write_tune(songs / "New - Song.wav", seconds=4, seed=90)
+    write_tune(songs / "Artist 0 - Song 1.wav", seconds=4, seed=91)
+    (songs / "Artist 0 - Song 2.wav").unlink()
+    waiting = recommend(library, "New - Song")
+    assert waiting.returncode == 1
+    assert "not ready yet" in waiting.stderr and "spotify_specs.py" in waiting.stderr
+    gone = answer_of(library, "Artist 0 - Song 0", "30", "--max-per-artist", "0")
+    assert "Artist 0 - Song 2" not in [r["song"] for r in gone["recommendations"]]
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", library / "data")
+    done = recommend(library, "New - Song", "30", "--max-per-artist", "0")
+    assert "vectors: 2 done, 22 already there" in done.stderr
+    assert len(done.stdout.splitlines()) == 23
+    after = vectors_of(library)
+    assert after.keys() == before.keys() - {"Artist 0 - Song 2"} | {"New - Song"}
+    changed = {key for key in before.keys() & after.keys() if before[key] != after[key]}
+    assert changed == {"Artist 0 - Song 1"}
+
+
+def test_a_new_model_embeds_all_again(library):
+    before = vectors_of(library)
+    write_model(library / "model.pt", seed=1)
+    assert "24 done" in recommend(library, "Artist 0 - Song 0").stderr
+    after = vectors_of(library)
+    assert before.keys() == after.keys()
+    assert all(before[key] != after[key] for key in before)
+
+
+def test_similarities_are_the_same_from_run_to_run(library):
+    first = answer_of(library, "Artist 4 - Song 16", "10")
+    assert answer_of(library, "Artist 4 - Song 16", "10") == first
+    (library / "data/song_db/vectors.db").unlink()
+    again = answer_of(library, "Artist 4 - Song 16", "10")
+    for one, other in zip(first["recommendations"], again["recommendations"], strict=True):
+        assert one["song"] == other["song"]
+        assert one["similarity"] == pytest.approx(other["similarity"], abs=1e-4)
+
+
+def test_a_damaged_memory_is_put_aside(library):
+    (library / "data/song_db/vectors.db").write_bytes(b"not a database" * 1000)
+    done = recommend(library, "Artist 0 - Song 0")
+    assert done.returncode == 0
+    assert "damaged" in done.stderr and len(done.stdout.splitlines()) == 3
+    assert list((library / "data/song_db").glob("vectors.db.damaged*"))
+
+
+def test_a_damaged_slice_costs_only_its_song(library):
+    folder = library / "data/song_db/slices/Artist 0 - Song 3"
+    (folder / "0001.png").write_bytes(b"broken")
+    os.utime(folder)
+    done = recommend(library, "Artist 0 - Song 0", "30", "--max-per-artist", "0")
+    assert done.returncode == 0 and "1 skipped" in done.stderr
+    assert len(done.stdout.splitlines()) == 22
+    asked = recommend(library, "Artist 0 - Song 3")
+    assert asked.returncode == 1 and "was skipped" in asked.stderr
+
+
+def no_model(folder):
+    (folder / "model.pt").unlink()
+
+
+def text_model(folder):
+    (folder / "model.pt").write_text("I am no model")
+
+
+def half_model(folder):
+    whole = (folder / "model.pt").read_bytes()
+    (folder / "model.pt").write_bytes(whole[: len(whole) // 2])
+
+
+def foreign_model(folder):
+    torch.save({"state_dict": {}}, folder / "model.pt")
+
+
+def evil_model(folder):
+    """A pickle that would run code if it were loaded carelessly."""
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {folder}/owned",)
+
+    torch.save(Evil(), folder / "model.pt")
+
+
+def old_recipe_model(folder):
+    content = torch.load(folder / "model.pt", weights_only=True)
+    content["recipe_digest"] = "0123456789ab"
+    torch.save(content, folder / "model.pt")
+
+
+def old_recipe_slices(folder):
+    mark = folder / "data/song_db/slices/recipe.json"
+    mark.write_text(mark.read_text().replace('"digest": "', '"digest": "old'))
+
+
+def no_slices(folder):
+    shutil.rmtree(folder / "data/song_db/slices")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (no_model, "there is no model"),
+        (text_model, "not a model that can be loaded"),
+        (half_model, "not a model that can be loaded"),
+        (foreign_model, "not a model of this project"),
+        (evil_model, "not a model that can be loaded"),
+        (old_recipe_model, "was trained with recipe 0123456789ab"),
+        (old_recipe_slices, "spotify_specs.py -m Test --force"),
+        (no_slices, "no slices in"),
+    ],
+)
+def test_what_is_missing_or_unfit_is_told_in_one_line(library, spoil, told):
+    spoil(library)
+    done = recommend(library, "Artist 0 - Song 0")
+    assert done.returncode == 1
+    assert told in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("recommender.py: ")]
+    assert len(lines) == 1 and "Traceback" not in done.stderr
+    assert not (library / "owned").exists()
+
+
+def test_a_library_of_one_song(tmp_path):
+    write_tune(tmp_path / "data/song_db/songs/Only - One.wav")
+    write_model(tmp_path / "model.pt")
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", tmp_path / "data")
+    done = recommend(tmp_path, "Only - One")
+    assert done.returncode == 1 and "no other song" in done.stderr
+
+
+def test_the_answer_needs_no_torch_when_all_is_known(library, tmp_path):
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    for name in ("torch", "librosa", "pandas", "matplotlib"):
+        (trap / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')")
+    done = recommend(library, "Artist 0 - Song 0", env={"PYTHONPATH": str(trap)})
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
+    rng = np.random.default_rng(0)
+    write_model(tmp_path / "model.pt")
+    slices = tmp_path / "data/song_db/slices"
+    for number in range(1000):
+        (slices / f"Artist {number % 300} - Song {number}").mkdir(parents=True)
+        (slices / f"Artist {number % 300} - Song {number}/0000.png").touch()
+    from songrec.files import fingerprint
+    from songrec.modelfile import model_digest
+    from songrec.recipe import RECIPE
+
+    with VectorStore(
+        tmp_path / "data/song_db/vectors.db", model_digest(tmp_path / "model.pt"), RECIPE.digest
+    ) as store:
+        for folder in slices.iterdir():
+            noise = rng.integers(0, 256, (2, 128, 128), dtype=np.uint8)
+            vector = rng.standard_normal((1, 128)).astype(np.float32)
+            store.put(
+                folder.name, fingerprint(folder), Descriptions(vector, Timbres.of_slices(noise))
+            )
+    assert recommend(tmp_path, "Song 500", "10").returncode == 0  # measures the scales
+    seconds = []
+    for _ in range(8):
+        start_s = time.perf_counter()
+        done = recommend(tmp_path, "Song 500", "10")
+        seconds.append(time.perf_counter() - start_s)
+        assert len(done.stdout.splitlines()) == 10
+    assert min(seconds) < 0.5
+
+
+# --- the ranking itself ----------------------------------------------------------------------
+
+
+def describe(seed, n_slices=4):
+    rng = np.random.default_rng(seed)
+    slices = rng.integers(0, 200, (n_slices, 128, 128), dtype=np.uint8)
+    return Descriptions(rng.standard_normal((1, 8)).astype(np.float32), Timbres.of_slices(slices))
+
+
+def stack(songs):
+    return Descriptions(
+        np.concatenate([song.vectors for song in songs]),
+        Timbres.from_numbers(np.concatenate([song.timbres.to_numbers() for song in songs])),
+    )
+
+
+def test_timbre_distance_is_that_of_the_gaussians():
+    """Against the definition, for Gaussians fitted to the columns' cepstra by other means."""
+    from scipy.fft import dct
+
+    from songrec.picture import mel_picture
+
+    pictures = [mel_picture(tune(6, seed=seed))[:, :256] for seed in (1, 2)]
+    gaussians = []
+    for picture in pictures:
+        level_db = picture[::-1].astype(float) * 80 / 255
+        cepstrum = dct(level_db, axis=0, norm="ortho")[1:26]
+        gaussians.append((cepstrum.mean(axis=1), np.cov(cepstrum) + np.eye(25)))
+    (m1, c1), (m2, c2) = gaussians
+    merged = (c1 + c2) / 2 + np.outer(m1 - m2, m1 - m2) / 4
+    entropy = (
+        np.linalg.slogdet(merged)[1] - (np.linalg.slogdet(c1)[1] + np.linalg.slogdet(c2)[1]) / 2
+    )
+    one, other = (Timbres.of_slices(np.stack(np.split(p, 2, axis=1))) for p in pictures)
+    assert one.distances_from(other)[0] == pytest.approx(np.sqrt(entropy / 2), rel=1e-3)
+    assert one.distances_from(one)[0] < 1e-2
+    assert other.distances_from(one)[0] == pytest.approx(one.distances_from(other)[0], rel=1e-4)
+    again = Timbres.from_numbers(one.to_numbers())
+    assert np.array_equal(again.covariance, one.covariance)
+
+
+def test_a_hub_is_taken_down():
+    """A song in the middle of all is everybody's nearest by cosine, but not in the full ranking."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((60, 64)).astype(np.float32)
+    vectors[0] = 0
+    vectors += 8 * np.eye(64, dtype=np.float32)[0]
+    songs = stack([describe(seed) for seed in range(60)])
+    songs = Descriptions(vectors, songs.timbres)
+    scales = measure_scales(songs, songs)
+    n_first_cosine = n_first_full = 0
+    for row in range(1, 60):
+        others = np.arange(60) != row
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        n_first_cosine += np.argmax(np.where(others, unit @ unit[row], -9)) == 0
+        full = similarities(songs, scales, songs[[row]], scales[[row]])
+        assert full.min() >= 0 and full.max() <= 1
+        n_first_full += np.argmax(np.where(others, full, -9)) == 0
+    assert n_first_cosine > 15
+    assert n_first_full < n_first_cosine / 3

@@ -1,0 +1,170 @@
+"""Get some openly licensed music, or take yours, and recommend among it.
+
+reads   --songs DIR, else FMA (https://github.com/mdeff/fma), else Debian's game music
+writes  data/demo/song_db/, and an answer to stdout
+
+Every step is a script of this project, shown as it would be typed.
+
+    python tools/demo.py
+    python tools/demo.py --songs ~/Music
+"""
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from songrec import cli  # noqa: E402
+from songrec.database import AUDIO_ENDINGS, Database  # noqa: E402
+from songrec.debian import can_download, unpack_package  # noqa: E402
+from songrec.errors import DownloadError, LibraryError  # noqa: E402
+from songrec.names import join_name, safe_name  # noqa: E402
+from songrec.tags import read_tags  # noqa: E402
+
+FMA_URL = "https://os.unil.cloud.switch.ch/fma/"
+FMA_SONGS_PER_GENRE = 6
+# Small packages with whole pieces of music of many kinds; 100 MB, some forty songs.
+PACKAGES = (
+    "amoebax-data",
+    "ardentryst",
+    "asc-music",
+    "noiz2sa-data",
+    "pushover-data",
+    "wizznic-data",
+)
+MIN_MUSIC_BYTES = 400_000  # smaller files in these packages are effects and jingles
+N_ANSWERS = 3
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--songs", type=Path, metavar="DIR", help="your own music")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="default: data/demo")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
+    return parser
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Fill a small library and ask it; return the exit status."""
+    # Your songs and the open ones do not mix.
+    data = args.data or Path("data/demo-own" if args.songs else "data/demo")
+    database = Database(data, "Test")
+    if args.songs:
+        run("add_song.py", "--data", data, "--file", args.songs, "--link")
+    elif not database.songs_dir.is_dir() or not any(database.songs_dir.iterdir()):
+        get_open_music(data, database)
+    run("spotify_specs.py", "-m", "Test", "--data", data)
+    run("spotify_slices.py", "-m", "Test", "--data", data)
+    songs = database.songs()
+    name = songs[len(songs) // 2].name
+    question = [
+        "recommender.py",
+        "-m",
+        "Recommend",
+        name,
+        str(N_ANSWERS),
+        "--data",
+        data,
+    ]
+    run(*question)
+    answer = json.loads(run(*question, "--json", "--quiet", is_shown=False))
+    print(
+        f"\nThese {len(answer['recommendations'])} of {len(songs)} songs sound most like {name!r}."
+        "\nNow with your own music:\n"
+        "    .venv/bin/python add_song.py --file ~/Music --link\n"
+        '    .venv/bin/python recommender.py -m Recommend "artist - song"'
+    )
+    return cli.EXIT_OK
+
+
+def get_open_music(data: Path, database: Database) -> None:
+    """Put a few dozen songs into `song_db/songs`: FMA's where it can be reached, else Debian's.
+
+    Raises
+    ------
+    LibraryError
+        If neither can be reached.
+    """
+    if is_reachable(FMA_URL):
+        run("fma_dl.py", "--data", data, "--limit", FMA_SONGS_PER_GENRE)
+        run("add_song.py", "--data", data, "--file", data / "train_db" / "songs")
+        return
+    print("FMA cannot be reached; trying Debian's game music", file=sys.stderr)
+    how = "use your own music instead: make demo SONGS=folder"
+    if not can_download():
+        raise LibraryError(f"no open music can be reached from here (no FMA, no apt-get); {how}")
+    for package in PACKAGES:
+        try:
+            take_songs(package, database.songs_dir)
+        except DownloadError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    if not database.songs_dir.is_dir():
+        raise LibraryError(f"no open music can be reached from here; {how}")
+
+
+def take_songs(package: str, songs_dir: Path) -> None:
+    """Take the music out of a Debian package, named by its tags or by package and file."""
+    with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
+        unpack_package(package, Path(scratch))
+        files = sorted(path for path in Path(scratch).rglob("*") if is_music(path))
+        songs_dir.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            artist, title = read_tags(path)
+            name = join_name(artist or package, title or path.stem)
+            shutil.copyfile(path, songs_dir / (safe_name(name) + path.suffix.lower()))
+    print(f"{package}: {len(files)} songs", file=sys.stderr)
+
+
+def is_music(path: Path) -> bool:
+    """Tell whether a file of a package is a piece of music by its ending and size."""
+    if path.suffix.lower() not in AUDIO_ENDINGS or path.is_symlink() or not path.is_file():
+        return False
+    return path.stat().st_size >= MIN_MUSIC_BYTES
+
+
+def is_reachable(url: str) -> bool:
+    """Tell whether a web server answers at all, within a few seconds."""
+    import requests
+
+    try:
+        return requests.head(url, timeout=5).status_code < 500
+    except requests.RequestException:
+        return False
+
+
+def run(*command: object, is_shown: bool = True) -> str:
+    """Run a script of this project, shown as typed; return its stdout.
+
+    Raises
+    ------
+    LibraryError
+        If it fails; its own words stand above.
+    """
+    words = [str(word) for word in command]
+    if is_shown:
+        print(f"\n$ python {shlex.join(words)}", file=sys.stderr)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True
+    )
+    if is_shown:
+        print(done.stdout, end="", flush=True)
+    if done.returncode != 0:
+        raise LibraryError(f"{words[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(demo, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
