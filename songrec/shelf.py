@@ -42,6 +42,7 @@ class Shelf:
         database.songs_dir.mkdir(parents=True, exist_ok=True)
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         self._by_size: dict[int, list[Path]] = defaultdict(list)
+        self._digests: dict[Path, bytes] = {}
         self._seen_mtime_ns = -1
         self._known: set[Path] = set()
         self._refresh()
@@ -102,9 +103,14 @@ class Shelf:
             self._by_size[path.stat().st_size].append(path)
 
     def _same_bytes(self, source: Path) -> Path | None:
-        for path in self._by_size.get(source.stat().st_size, []):
+        candidates = self._by_size.get(source.stat().st_size, [])
+        digest = _digest(source) if candidates else b""
+        for path in candidates:
             with contextlib.suppress(FileNotFoundError):
-                if path.samefile(source) or _digest(path) == _digest(source):
+                # Clips of one length have one size: each is read once, not once a newcomer.
+                if path not in self._digests:
+                    self._digests[path] = _digest(path)
+                if self._digests[path] == digest:
                     return path
         return None
 

@@ -222,6 +222,27 @@ def test_a_long_rate_limit_ends_the_run_with_what_came_ready(data, bin_folder, c
     assert check_ledger_and_folders(data) == {"wanted": 18, "came": 12, "failed": 0}
 
 
+def test_a_full_disk_is_no_failure_of_the_tracks(tmp_path, bin_folder, clip):
+    csv_path = write_csv(tmp_path / "t.csv")
+    env = fake_spotdl.install(bin_folder, clip)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = (
+        f"mount -t tmpfs -o size=250k none '{disk}'; '{sys.executable}' load_csv.py -j 1 "
+        f"--data '{disk}' --csv '{csv_path}'; echo status $?; cp -r '{disk}' '{tmp_path}/kept'"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script], cwd=ROOT,
+        env={**os.environ, **env}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "status 1" in done.stdout
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    kept = tmp_path / "kept"
+    assert not list(kept.rglob("*.part"))
+    assert "failed" not in {row["state"] for row in ledger_rows(kept)}
+
+
 def test_what_is_in_the_library_is_left_out(data, bin_folder, clip):
     rows = [
         (track_id(1), "Ann;Bob", "One", "jazz"),
