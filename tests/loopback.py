@@ -82,29 +82,32 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        content = path.read_bytes()
-        etag = f'"{path.stat().st_mtime_ns}-{len(content)}"'
-        start, stop = 0, len(content)
+        status = path.stat()
+        n_bytes = status.st_size
+        etag = f'"{status.st_mtime_ns}-{n_bytes}"'
+        start, stop = 0, n_bytes
         match = re.fullmatch(r"bytes=(\d*)-(\d*)", asked or "")
         if match and self.headers.get("If-Range", etag) == etag and server.ranges:
             first, last = match.groups()
-            start = int(first) if first else max(0, len(content) - int(last))
-            stop = int(last) + 1 if first and last else len(content)
-            if start >= len(content):
+            start = int(first) if first else max(0, n_bytes - int(last))
+            stop = int(last) + 1 if first and last else n_bytes
+            if start >= n_bytes:
                 self.send_response(416)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            stop = min(stop, len(content))
+            stop = min(stop, n_bytes)
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{n_bytes}")
         else:
             self.send_response(200)
         self.send_header("ETag", etag)
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
         if self.command != "HEAD":
-            self.send_body(content, start, stop)
+            with path.open("rb") as content:
+                content.seek(start)
+                self.send_body(content, start, stop)
 
     def send_body(self, content, start, stop):
         server = self.server
@@ -115,7 +118,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         end = stop if dropped is None else dropped
         step = max(1, server.bytes_per_s // 50) if server.bytes_per_s else 1 << 16
         for position in range(start, end, step):
-            block = content[position : min(end, position + step)]
+            block = content.read(min(end - position, step))
             self.wfile.write(block)
             server.sent_bytes += len(block)
             if server.bytes_per_s:
