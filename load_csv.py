@@ -62,7 +62,10 @@ def load_songs(args: argparse.Namespace) -> int:
             except SpotdlError as error:
                 stopped_by = error  # what came before it is still made ready
         # All songs, so that those of a run that was killed here get theirs too.
-        status = intake.exit_status if intake.shelf.is_empty else intake.carry(database.songs())
+        status = intake.exit_status
+        if not intake.shelf.is_empty:
+            next_command = 'python recommender.py -m Recommend "artist - song"'
+            status = intake.carry(database.songs(), next_command)
     if stopped_by:
         raise stopped_by
     return status

@@ -70,9 +70,12 @@ def open_remote_zip(url: str) -> zipfile.ZipFile:
             "taken from it; leave out --limit to download the whole zip, or use another --url"
         ) from error
     except remotezip.RemoteIOError as error:
-        if "404" in str(error):
+        if "404 Client Error" in str(error):
             raise DownloadError(f"there is no {url} (HTTP 404); is the address right?") from error
-        raise DownloadError(f"{url} could not be read: {error}") from error
+        raise DownloadError(
+            f"{url} could not be read ({download.reason(error)}); check the network and run the "
+            "same command again"
+        ) from error
     except (zipfile.BadZipFile, remotezip.RemoteZipError, EOFError) as error:
         raise ArchiveError(f"{url} is no zip that can be read ({error})") from error
     _check_names(archive, url)

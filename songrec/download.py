@@ -114,8 +114,9 @@ def download(
                 most_bytes = max(most_bytes, _size(part))
                 if n_failures >= MAX_TRIES:
                     raise DownloadError(
-                        f"{url} could not be fetched in {MAX_TRIES} tries ({_reason(error)}); "
-                        f"{most_bytes / 1e6:.1f} MB of it are kept, run the same command again"
+                        f"{url} could not be fetched in {MAX_TRIES} tries ({reason(error)}); check "
+                        "the network and run the same command again"
+                        + (f", {most_bytes / 1e6:.1f} MB of it are kept" if most_bytes else "")
                     ) from error
                 _wait(error, n_failures, url)
     try:
@@ -230,10 +231,9 @@ def _wait(error: Exception, n_failures: int, url: str) -> None:
     time.sleep(asked_s if asked_s is not None else backoff_s * random.uniform(0.8, 1.2))  # noqa: S311
 
 
-def _reason(error: Exception) -> str:
-    """Return the innermost cause, which tells most: "Connection refused", say."""
-    text = str(error) or type(error).__name__
-    return text if len(text) < 160 else f"{type(error).__name__}: {text[-120:]}"
+def reason(error: Exception) -> str:
+    """Return the innermost cause, which the libraries put last: "Connection refused", say."""
+    return str(error).rpartition(": ")[2].strip("()'\" ") or type(error).__name__
 
 
 def _size(path: Path) -> int:

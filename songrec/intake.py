@@ -210,8 +210,16 @@ class Intake:
             line += f"; reasons: {self.database.root / 'downloads.db'}, {self._last_failure!r} last"
         print(line, file=sys.stderr)
 
-    def carry(self, songs: Sequence[Song]) -> int:
-        """Make specs and slices of `songs` where they are missing; return the exit status."""
+    def carry(self, songs: Sequence[Song], next_command: str = "") -> int:
+        """Make specs and slices of `songs` where they are missing; return the exit status.
+
+        Parameters
+        ----------
+        songs
+            Songs of the library.
+        next_command
+            What to type next, for the closing line; "" for nothing.
+        """
         from songrec.picture import has_current_spec
         from songrec.recipe import write_mark
         from songrec.slices import has_current_slices
@@ -220,7 +228,7 @@ class Intake:
         database = self.database
         # A limit was for what comes; all of that goes on.
         options = dataclasses.replace(self.options, limit=None)
-        with Stage("specs", database, options, "") as stage:
+        with Stage("specs", database, options, next_command) as stage:
             todo = stage.select(
                 songs, lambda s: has_current_spec(database, s) and has_current_slices(database, s)
             )

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import requests
 
-from songrec.download import CONNECT_TIMEOUT_S, HEADERS, READ_TIMEOUT_S
+from songrec.download import CONNECT_TIMEOUT_S, HEADERS, READ_TIMEOUT_S, reason
 from songrec.errors import DownloadError, UsageError
 
 Kind = Literal["track", "album", "playlist", "artist"]
@@ -88,7 +88,9 @@ def follow(short_url: str) -> str:
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
             )
         except requests.RequestException as error:
-            raise DownloadError(f"{short_url} cannot be followed: {error}") from error
+            raise DownloadError(
+                f"{short_url} cannot be followed ({reason(error)}); check the network"
+            ) from error
         answer.close()
         if "Location" not in answer.headers:
             break

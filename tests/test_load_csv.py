@@ -95,6 +95,7 @@ def test_a_sample_comes_and_is_made_ready(data, bin_folder, clip):
     done = load(data, "--per-genre", "3", env=env)
     assert done.returncode == 0, done.stderr
     assert "songs: 9 came, 0 already there, 0 failed" in done.stderr
+    assert "next: python recommender.py -m Recommend" in done.stderr
     assert check_ledger_and_folders(data) == {"wanted": 0, "came": 9, "failed": 0}
     genres = [row["genre"] for row in ledger_rows(data)]
     assert sorted(genres) == sorted(GENRES * 3)
