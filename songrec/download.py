@@ -49,12 +49,14 @@ class _Note:
 
     @classmethod
     def read(cls, path: Path) -> "_Note | None":
+        """Return the note; None if there is none that can be read."""
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def write(self, path: Path) -> None:
+        """Write the note, whole or not at all."""
         with atomic_path(path) as part:
             part.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
 

@@ -132,9 +132,11 @@ class _ChunkReader(io.RawIOBase):
         self._rest = b""
 
     def readable(self) -> bool:
+        """Tell io that this can be read."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer` with what comes next; return how many bytes, 0 at the end."""
         if not self._rest:
             self._rest = next(self._source, b"")
             self._bar.update(len(self._rest))
