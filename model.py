@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-DEFAULT_ARCHITECTURE = {"name": "ResidualCNN", "widths": [64, 64, 128, 256, 512], "n_latent": 40}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "ResidualCNN": {"name": "ResidualCNN", "widths": [64, 64, 128, 256, 512], "n_latent": 40},
+    "StridedCNN": {
+        "name": "StridedCNN",
+        "widths": [24, 48, 96, 160, 256],
+        "n_blocks": [0, 1, 1, 2, 2],
+        "n_bands": 4,
+        "n_latent": 128,
+    },
+}
 
 
 class ResidualBlock(nn.Module):
@@ -169,6 +178,8 @@ class StridedCNN(nn.Module):
         self.latent = nn.Linear(2 * n_bands * widths[-1], n_latent)
         self.unit_length = UnitLength()
         self.classify = nn.Linear(n_latent, n_classes)
+        # Unit vectors alone would give logits too small to be sure of anything.
+        nn.init.normal_(self.classify.weight)
 
     def embedder(self) -> nn.Sequential:
         """Return the network without its last Linear layer; the weights are shared."""

@@ -43,7 +43,7 @@ def summarise(args: argparse.Namespace) -> int:
     from songrec.recipe import RECIPE
 
     if args.default or not args.model.exists():
-        architecture, n_classes = model.DEFAULT_ARCHITECTURE, args.classes
+        architecture, n_classes = model.ARCHITECTURES["ResidualCNN"], args.classes
         classifier = model.build(architecture, n_classes)
         origin = "default architecture"
     else:

@@ -59,6 +59,14 @@ class Library:
         query_scale = measure_scales(query, self.references)
         return similarities(self.descriptions, self.scales, query, query_scale)
 
+    def subset(self, rows: list[int]) -> "Library":
+        """Return the library as it would be with only these songs, references drawn anew."""
+        descriptions = self.descriptions[rows]
+        songs = [self.songs[row] for row in rows]
+        references = draw_references(descriptions, [song.key for song in songs])
+        scales = measure_scales(descriptions, references)
+        return Library(self.database, songs, descriptions, scales, references, [])
+
     def find(self, name: str) -> int:
         """Return the row of the one song that goes by `name`.
 
@@ -162,9 +170,7 @@ def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs
     drawn = store.references()
     is_small = drawn is not None and drawn[0] < N_REFERENCES and drawn[0] != n_songs
     if drawn is None or is_small or not drawn[0] / 2 < n_songs < drawn[0] * 2:
-        # By digest, the draw does not depend on what the songs are called first.
-        order = sorted(range(n_songs), key=_digests(stored).__getitem__)
-        drawn = (n_songs, stored.descriptions[np.sort(order[:N_REFERENCES])])
+        drawn = (n_songs, draw_references(stored.descriptions, list(stored.fingerprints)))
         store.put_references(*drawn)
         missing = np.arange(n_songs)
     else:
@@ -177,8 +183,11 @@ def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs
     return stored, drawn[1]
 
 
-def _digests(stored: StoredSongs) -> list[bytes]:
-    return [hashlib.sha256(key.encode()).digest() for key in stored.fingerprints]
+def draw_references(descriptions: Descriptions, keys: list[str]) -> Descriptions:
+    """Draw up to `N_REFERENCES` songs, by the digests of their keys: the same ones every time."""
+    digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+    order = sorted(range(len(keys)), key=digests.__getitem__)
+    return descriptions[np.sort(order[:N_REFERENCES]).astype(np.int64)]
 
 
 def _join(

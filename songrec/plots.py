@@ -1,5 +1,6 @@
 """The pictures of a training: curves and the confusion matrix, as PNG."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,24 @@ def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, tit
                 color="white" if dark else "black",
             )
     axes.set(xlabel="found", ylabel="true", title=title)
+    _save(figure, path)
+
+
+def draw_measures(
+    results: dict[str, dict[str, list[float]]], measures: Sequence[str], path: Path
+) -> None:
+    """Draw [mean, low, high] of each measure of each system as points with intervals."""
+    figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
+    for number, (system, told) in enumerate(results.items()):
+        shift = (number - (len(results) - 1) / 2) * 0.8 / len(results)
+        values = np.array([told[measure] for measure in measures])
+        bounds = np.abs(values[:, 1:].T - values[:, 0])
+        places = np.arange(len(measures)) + shift
+        axes.errorbar(places, values[:, 0], yerr=bounds, fmt="o", capsize=2, label=system)
+    axes.set_xticks(range(len(measures)), [m.replace("_", "\n", 1) for m in measures])
+    axes.set(ylim=(0, 1), title="higher is better; 95 % intervals by bootstrap over artists")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(ncols=2)
     _save(figure, path)
 
 

@@ -12,6 +12,8 @@ class TrainingSettings:
 
     Attributes
     ----------
+    architecture
+        "ResidualCNN", the design's network, or "StridedCNN", many times cheaper a slice.
     loss
         "cross-entropy", or "focal", which gives hard slices more weight.
     optimizer
@@ -22,6 +24,7 @@ class TrainingSettings:
         Of the weights, the order of slices and the masks.
     """
 
+    architecture: str = "ResidualCNN"
     epochs: int = 16
     batch_size: int = 128
     learning_rate: float = 0.001
@@ -36,6 +39,12 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each of `TrainingSettings` to a script's parser."""
     default = TrainingSettings()
     group = parser.add_argument_group("flags of -m Train")
+    group.add_argument(
+        "--architecture",
+        choices=("ResidualCNN", "StridedCNN"),
+        default=default.architecture,
+        help="StridedCNN is many times cheaper a slice (default: ResidualCNN)",
+    )
     group.add_argument("--epochs", type=positive_int, default=default.epochs, metavar="N")
     group.add_argument("--batch-size", type=positive_int, default=default.batch_size, metavar="N")
     group.add_argument(

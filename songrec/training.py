@@ -68,7 +68,7 @@ class Trainer:
         self.settings = settings
         self.state_path = state_path
         self.device = pick_device()
-        self.architecture: dict[str, Any] = dict(network.DEFAULT_ARCHITECTURE)
+        self.architecture: dict[str, Any] = network.ARCHITECTURES[settings.architecture]
         torch.manual_seed(settings.seed)
         classifier = network.build(self.architecture, len(data.classes)).to(self.device)
         self.classifier = to_channels_last(classifier)

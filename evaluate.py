@@ -1,0 +1,118 @@
+"""Measure how good the classifier and the recommendations are.
+
+-m Train  reads  train_db/arrays/, model.pt
+          writes the classifier's accuracy on the test songs to stdout
+-m Test   reads  song_db/slices/, song_db/tracks.csv (artist, album, genre), model.pt
+          writes the quality of the recommendations to stdout, beside other systems'
+
+    python evaluate.py -m Train
+    python evaluate.py -m Test --split test
+    python evaluate.py -m Test --systems full cosine random mfcc --json
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from songrec import cli
+from songrec.errors import UsageError
+
+SYSTEMS = ("full", "cosine", "random", "mfcc", "musly", "bliss")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    cli.add_mode_flag(parser)
+    parser.add_argument(
+        "--split", choices=("train", "valid", "test"), help="only songs of this split of tracks.csv"
+    )
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        choices=SYSTEMS,
+        metavar="NAME",
+        help=f"of {', '.join(SYSTEMS)} (default: all that are installed); "
+        "musly and bliss need requirements-peers.txt",
+    )
+    parser.add_argument(
+        "--vectors",
+        action="append",
+        default=[],
+        type=named_file,
+        metavar="NAME=FILE",
+        help="one more system: an .npz with arrays `songs` and `vectors`; may be repeated",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        type=named_file,
+        metavar="NAME=FILE",
+        help="one more system: another model.pt, ranked by cosine; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the figures as PNG")
+    parser.add_argument(
+        "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
+    )
+    cli.add_common_flags(parser)
+    return parser
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """Read "name=file", for argparse."""
+    name, separator, file = text.partition("=")
+    if not (name and separator and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FILE")
+    return name, Path(file)
+
+
+def evaluate_classifier(args: argparse.Namespace) -> int:
+    """Print the accuracy on test songs and slices; return the exit status."""
+    from songrec.classification import classification_text, classify_test_songs
+    from songrec.database import Database
+
+    figures = classify_test_songs(Database(args.data, "Train"), args.model, args.plot)
+    print(json.dumps(figures) if args.json else classification_text(figures))
+    return cli.EXIT_OK
+
+
+def evaluate_recommendations(args: argparse.Namespace) -> int:
+    """Print every system's measures and this tool's lead over each; return the exit status."""
+    from songrec import comparison
+    from songrec.database import Database
+
+    options = cli.options_from(args)
+    subject = comparison.open_subject(Database(args.data, "Test"), args.model, options, args.split)
+    scores = {}
+    for name in args.systems or comparison.installed(SYSTEMS):
+        scores[name] = comparison.score_system(subject, name)
+    for name, path in args.vectors:
+        scores[name] = comparison.score_vectors(subject, path)
+    for name, path in args.against:
+        scores[name] = comparison.score_model(subject, path, options)
+    figures = comparison.figures_of(subject, scores)
+    print(json.dumps(figures) if args.json else comparison.text_of(figures))
+    if args.plot:
+        comparison.draw(figures, args.plot)
+    return cli.EXIT_OK
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Measure what the mode says; return the exit status."""
+    if args.mode == "Test":
+        return evaluate_recommendations(args)
+    if args.systems or args.vectors or args.against or args.split:
+        raise UsageError("--systems, --vectors, --against and --split go with -m Test")
+    return evaluate_classifier(args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(evaluate, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
