@@ -90,18 +90,16 @@ def score(similarity: np.ndarray, labels: LabelledSongs) -> Scores:
     return Scores(per_query, neighbours)
 
 
-def hubness(neighbours: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
+def hubness(neighbours: np.ndarray) -> tuple[float, float]:
     """Return the skew of how often songs are among the nearest, and the share that never is.
+
+    The skewness of the k-occurrence (Radovanovic et al., JMLR 2010).
 
     Parameters
     ----------
     neighbours : np.ndarray [shape=(n, k)]
-    weights : np.ndarray [shape=(n,)], optional
-        How often each query is asked.
     """
-    n_songs, k = neighbours.shape
-    repeated = None if weights is None else np.repeat(weights, k)
-    counts = np.bincount(neighbours.ravel(), weights=repeated, minlength=n_songs).astype(float)
+    counts = np.bincount(neighbours.ravel(), minlength=len(neighbours)).astype(float)
     spread = counts.std()
     if spread == 0.0:
         return 0.0, float((counts == 0).mean())
@@ -151,12 +149,11 @@ def interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, flo
 def summarise(scores: Scores, weights: np.ndarray) -> dict[str, list[float]]:
     """Return [mean, low, high] of every measure, and the two of hubness (skew, never)."""
     told = {name: list(interval(values, weights)) for name, values in scores.per_query.items()}
-    drawn = np.array([hubness(scores.neighbours, row) for row in weights])
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    skew, never = hubness(scores.neighbours)
-    told["hub_skew"] = [skew, float(low[0]), float(high[0])]
-    # Resampled queries leave songs out that real use does not: no interval would be honest.
-    told["never_recommended"] = [never, float("nan"), float("nan")]
+    # Resampled queries would leave out songs that are asked in real use: no honest interval.
+    for name, value in zip(
+        ("hub_skew", "never_recommended"), hubness(scores.neighbours), strict=True
+    ):
+        told[name] = [value, float("nan"), float("nan")]
     return told
 
 

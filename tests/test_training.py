@@ -19,7 +19,7 @@ import model
 from songrec.augmentation import SpectrogramMasks
 from songrec.statistics import wilson_interval
 
-LIGHT = ["--architecture", "StridedCNN"]
+LIGHT = ["--architecture", "StridedCNN", "-j", "1"]
 
 
 def write_tracks(data, rows):
@@ -243,7 +243,7 @@ def test_training_learns_and_leaves_its_papers(train_db, tmp_path):
 
 def test_resumed_after_a_kill_it_ends_as_if_undisturbed(train_db, tmp_path):
     load(train_db, "--size", "0.75")
-    flags = [*LIGHT, "--epochs", "6", "--batch-size", "16", "-j", "1"]
+    flags = [*LIGHT, "--epochs", "6", "--batch-size", "16"]
     whole = train(train_db, tmp_path / "whole/model.pt", *flags)
     assert whole.returncode == 0, whole.stderr
     assert "optimistic" in whole.stdout
