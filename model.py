@@ -189,8 +189,11 @@ class StridedCNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits [shape=(n, n_classes)] of slices [shape=(n, 1, rows, columns)]."""
-        pooled = self.norm(self.pool(self.features(self.standardise(x))))
-        return self.classify(self.unit_length(self.latent(pooled)))
+        return self.classify(self.unit_length(self.latent_of(x)))
+
+    def latent_of(self, x: torch.Tensor) -> torch.Tensor:
+        """Return latent vectors before their length is made 1 [shape=(n, n_latent)]."""
+        return self.latent(self.norm(self.pool(self.features(self.standardise(x)))))
 
 
 Network = ResidualCNN | StridedCNN

@@ -29,8 +29,12 @@ def peer_similarity(peer: str, library: Library) -> np.ndarray:
     Raises
     ------
     LibraryError
-        If the peer needs audio files that are not there.
+        If the peer is not installed, or needs audio files that are not there.
     """
+    if not is_installed(peer):
+        raise LibraryError(
+            f"{peer} needs the package {PEERS[peer]}; run: pip install -r requirements-peers.txt"
+        )
     return _COMPUTE[peer](library)
 
 

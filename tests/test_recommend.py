@@ -143,7 +143,7 @@ def test_the_same_music_in_another_file_comes_first(library):
     for ranking in ("full", "cosine"):
         answer = answer_of(library, str(library / "elsewhere.wav"), "1", "--ranking", ranking)
         assert answer["recommendations"][0]["song"] == "Artist 3 - Song 13"
-        assert answer["recommendations"][0]["similarity"] > 0.98
+        assert answer["recommendations"][0]["similarity"] > 0.9
     inside = answer_of(library, str(source), "23")
     assert "Artist 3 - Song 13" not in [row["song"] for row in inside["recommendations"]]
     assert len(vectors_of(library)) == 24

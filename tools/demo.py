@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(__doc__)
     parser.add_argument("--songs", type=Path, metavar="DIR", help="your own music")
     parser.add_argument("--data", type=Path, metavar="DIR", help="default: data/demo")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="default: model.pt")
     parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
     return parser
 
@@ -74,6 +75,8 @@ def demo(args: argparse.Namespace) -> int:
         "--data",
         data,
     ]
+    if args.model:
+        question += ["--model", args.model]
     run(*question)
     answer = json.loads(run(*question, "--json", "--quiet", is_shown=False))
     print(

@@ -1,0 +1,213 @@
+"""Ask with degraded copies of the library's songs, and count how often the own song comes first.
+
+A copy as mp3 of 48 kb/s, 10 s from the middle, 12 dB softer; with --originals, another 30 s of
+the whole original: a quarter into it, for libraries of clips from the middle, as FMA's are.
+
+    python benchmarks/degraded_queries.py
+    python benchmarks/degraded_queries.py --split test --limit 200 --originals ~/fma_full
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from songrec import cli  # noqa: E402
+from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
+from songrec.errors import LibraryError, SongError, UndecodableError  # noqa: E402
+from songrec.library import Library, open_library  # noqa: E402
+from songrec.ranking import RANKINGS, best_rows  # noqa: E402
+from songrec.recipe import RECIPE  # noqa: E402
+from songrec.statistics import wilson_interval  # noqa: E402
+
+if TYPE_CHECKING:
+    from songrec.embedding import Embedder
+
+EXCERPT_S = 10.0
+CLIP_S = 30.0
+MP3, EXCERPT, SOFT = "mp3 of 48 kb/s", "10 s from the middle", "12 dB softer"
+OTHER_CLIP = "another 30 s of the song"
+
+Outcomes = dict[tuple[str, str], list[bool]]
+"""Whether the own song came first, query by query, of each copy and ranking."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test"),
+        help="ask only with songs of this split of tracks.csv; the answers are the whole library's",
+    )
+    parser.add_argument(
+        "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
+    )
+    parser.add_argument(
+        "--originals", type=Path, metavar="DIR", help="whole songs, files named as the library's"
+    )
+    parser.add_argument(
+        "--limit", type=cli.positive_int, metavar="N", help="ask with at most N songs"
+    )
+    parser.add_argument(
+        "-j", "--jobs", type=cli.positive_int, default=2, metavar="N", help="threads (default: 2)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
+    return parser
+
+
+def ffmpeg(source: Path, target: Path, *, before: list[str], after: list[str]) -> None:
+    """Convert one file.
+
+    Parameters
+    ----------
+    before, after
+        Flags of the input and of the output.
+
+    Raises
+    ------
+    UndecodableError
+        If ffmpeg cannot.
+    """
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *before, "-i", f"file:{source}"]
+    command += ["-map", "0:a:0", *after, f"file:{target}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        told = done.stderr.strip().splitlines() or ["no reason given"]
+        raise UndecodableError(f"ffmpeg could not make {target.name} of {source.name}: {told[-1]}")
+
+
+def length_s(path: Path) -> float:
+    """Return how long a song is, by decoding it: what files state is not always true."""
+    from songrec.audio import load_audio
+
+    return len(load_audio(path)[0]) / RECIPE.sample_rate_hz
+
+
+def excerpt(source: Path, target: Path, start_s: float, seconds: float) -> Path:
+    """Write a part of a song; return `target`."""
+    ffmpeg(source, target, before=["-ss", f"{start_s:.3f}", "-t", f"{seconds:.3f}"], after=[])
+    return target
+
+
+def degraded_copies(path: Path, original: Path | None, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Write each degraded copy of a song into `folder`; yield what it is, and its file.
+
+    An original too short to hold other music than its middle gives no copy.
+    """
+    mp3 = folder / "low.mp3"
+    ffmpeg(path, mp3, before=[], after=["-c:a", "libmp3lame", "-b:a", "48k"])
+    yield MP3, mp3
+    start_s = max(0.0, (length_s(path) - EXCERPT_S) / 2)
+    yield EXCERPT, excerpt(path, folder / "excerpt.wav", start_s, EXCERPT_S)
+    soft = folder / "soft.wav"
+    # Samples as floats: nothing but the loudness shall change.
+    ffmpeg(path, soft, before=[], after=["-filter:a", "volume=-12dB", "-c:a", "pcm_f32le"])
+    yield SOFT, soft
+    if original is not None:
+        whole_s = length_s(original)
+        start_s = max(0.0, whole_s / 4 - CLIP_S / 2)
+        if start_s + CLIP_S <= (whole_s - CLIP_S) / 2:
+            yield OTHER_CLIP, excerpt(original, folder / "other.wav", start_s, CLIP_S)
+
+
+def rows_to_ask(library: Library, split: str | None, limit: int | None) -> list[int]:
+    """Return the rows of the songs to ask with.
+
+    Raises
+    ------
+    LabelError
+        If there is a split to look up and no `tracks.csv`.
+    LibraryError
+        If no song's audio is there.
+    """
+    rows = [row for row, song in enumerate(library.songs) if is_audio(song.path)]
+    if split:
+        from songrec.labels import read_tracks
+
+        splits = read_tracks(library.database.tracks_csv)["split"].to_dict()
+        rows = [row for row in rows if splits.get(library.songs[row].name) == split]
+    if not rows:
+        wanted = f"of the split {split} " if split else ""
+        raise LibraryError(f"no song {wanted}in {library.database.songs_dir} to ask with")
+    return rows[:limit]
+
+
+def is_audio(path: Path) -> bool:
+    """Tell whether there is an audio file at `path`."""
+    return path.suffix.lower() in AUDIO_ENDINGS and path.is_file()
+
+
+def ask_all(
+    library: Library, rows: list[int], embedder: "Embedder", originals: Path | None
+) -> Outcomes:
+    """Ask with every degraded copy of the songs of `rows`; a copy that fails is told and left."""
+    found = sorted(originals.rglob("*")) if originals else []
+    original_of = {path.stem: path for path in found if is_audio(path)}
+    outcomes: Outcomes = defaultdict(list)
+    for row in tqdm.tqdm(rows, desc="songs", unit="song", mininterval=5.0):
+        song: Song = library.songs[row]
+        with tempfile.TemporaryDirectory(prefix="songrec-") as folder:
+            try:
+                copies = degraded_copies(song.path, original_of.get(song.title), Path(folder))
+                for name, copy in copies:
+                    query = embedder.describe_audio(copy)
+                    for ranking in RANKINGS:
+                        first = best_rows(library.similarities(query, ranking), exclude=())[0]
+                        outcomes[name, ranking].append(first == row)
+            except SongError as error:
+                tqdm.tqdm.write(f"left out from here on: {song.file}: {error}", file=sys.stderr)
+    return outcomes
+
+
+def table(outcomes: Outcomes) -> str:
+    """Return the shares as a Markdown table."""
+    lines = ["| asked with | ranking | songs | own song first | 95 % interval |"]
+    lines.append("|---|---|---|---|---|")
+    for (name, ranking), is_first in outcomes.items():
+        n, n_first = len(is_first), sum(is_first)
+        low, high = wilson_interval(n_first, n)
+        share = f"{n_first / n:.1%} | {low:.1%} to {high:.1%}"
+        lines.append(f"| {name} | {ranking} | {n} | {share} |")
+    return "\n".join(lines)
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Print the table; return the exit status."""
+    from songrec.embedding import Embedder
+
+    if shutil.which("ffmpeg") is None:
+        raise LibraryError("the degraded copies need ffmpeg, which is not installed")
+    if args.originals and not args.originals.is_dir():
+        raise LibraryError(f"there is no folder {args.originals}")
+    options = cli.Options(data=args.data, jobs=args.jobs)
+    library = open_library(Database(args.data, "Test"), args.model, options)
+    rows = rows_to_ask(library, args.split, args.limit)
+    outcomes = ask_all(library, rows, Embedder(args.model, args.jobs), args.originals)
+    if not outcomes:
+        raise LibraryError("no copy of any song could be asked with")
+    print(f"{len(rows)} songs asked for among {len(library.songs)}\n")
+    print(table(outcomes))
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    return cli.run(measure, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""tools/demo.py: with one's own music, with Debian's, and where nothing can be reached."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import run_script, write_tune
+from test_recommend import write_model
+
+# Where nobody listens: FMA cannot be reached through it.
+NO_WEB = {
+    **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:1"),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), ""),
+}
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "model.pt")
+
+
+def demo(data, model, *flags, path=None):
+    env = NO_WEB | ({"PATH": str(path)} if path else {})
+    return run_script("tools/demo.py", "--data", data, "--model", model, *flags, env=env)
+
+
+def commands(done):
+    """The scripts that the demo says it ran."""
+    lines = done.stderr.splitlines()
+    return [line.split()[2] for line in lines if line.startswith("$ python ")]
+
+
+def files_below(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_ones_own_songs_are_linked_and_recommended_among(data, model, tmp_path):
+    music = tmp_path / "my music"
+    for number, ending in enumerate(["wav", "mp3", "ogg", "flac", "wav"]):
+        write_tune(
+            music / f"sub {number % 2}/Artist {number} - Song {number}.{ending}", seed=number
+        )
+    before = files_below(music)
+    done = demo(data, model, "--songs", music)
+    assert done.returncode == 0, done.stderr
+    assert commands(done) == [
+        *("add_song.py", "spotify_specs.py", "spotify_slices.py", "recommender.py")
+    ]
+    assert f"--file '{music}' --link" in done.stderr
+    placed = sorted((data / "song_db/songs").iterdir())
+    assert len(placed) == 5 and all(path.is_symlink() for path in placed)
+    assert files_below(music) == before
+    answers = [line for line in done.stdout.splitlines() if line[:3] in {"1. ", "2. ", "3. "}]
+    assert len(answers) == 3 and not any("Artist 2 - Song 2" in line for line in answers)
+    assert "These 3 of 5 songs sound most like 'Artist 2 - Song 2'" in done.stdout
+
+
+def test_songs_that_are_not_there_end_it_in_one_line(data, model, tmp_path):
+    done = demo(data, model, "--songs", tmp_path / "nothing")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "demo.py: add_song.py ended with status 1"
+    assert "Traceback" not in done.stderr and "These" not in done.stdout
+
+
+# --- open music --------------------------------------------------------------------------------
+
+
+def write_command(folder, name, body):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def bin_folder(tmp_path):
+    """A PATH with what the scripts need and no command that reaches the archive."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("ffmpeg", "tar", "xz", "zstd", "gzip", "sh", "cp", "rm", "dpkg-deb"):
+        there = shutil.which(name)
+        if there:
+            (folder / name).symlink_to(there)
+    return folder
+
+
+@pytest.mark.parametrize("with_apt", [False, True])
+def test_where_nothing_can_be_reached_it_says_what_else_to_do(data, model, bin_folder, with_apt):
+    if with_apt:
+        write_command(bin_folder, "apt-get", "echo 'E: no network today' >&2; exit 100")
+    done = demo(data, model, path=bin_folder)
+    assert done.returncode == 1 and done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0] == "FMA cannot be reached; trying Debian's game music"
+    assert "no open music can be reached from here" in lines[-1]
+    assert lines[-1].endswith("use your own music instead: make demo SONGS=folder")
+    left_out = [line for line in lines if line.startswith("left out: could not download ")]
+    assert len(left_out) == len(lines[1:-1]) == (6 if with_apt else 0)
+    assert all(line.endswith(": E: no network today") for line in left_out)
+    assert not (data / "song_db").exists()
+
+
+def write_noise(path, seconds, seed, artist="", title=""):
+    """A real ogg file; noise at the best quality makes 60 kB a second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).normal(0, 0.1, (int(44_100 * seconds), 2))
+    # Not all at one level, so that the songs differ by more than their length.
+    noise *= np.abs(np.sin(np.arange(len(noise)) * (1 + seed) / 44_100))[:, None]
+    with soundfile.SoundFile(
+        path, "w", 44_100, 2, format="OGG", subtype="VORBIS", compression_level=0.0
+    ) as sound:
+        if artist:
+            sound.artist = artist
+        if title:
+            sound.title = title
+        # libsndfile's ogg encoder may crash on more at once.
+        for block in np.array_split(noise, 16):
+            sound.write(block)
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path, bin_folder):
+    """A Debian archive with one of the packages, and the apt-get that downloads from it."""
+    package = tmp_path / "package"
+    music = package / "usr/share/games/amoebax/music"
+    write_noise(music / "menu.ogg", 8, 0)
+    write_noise(music / "game.OGG", 8, 1, "Emma", "Round: One")
+    write_noise(music / "deeper/end.ogg", 8, 2, title="The End")
+    write_noise(music / "jingle.ogg", 4, 3)
+    (music / "again.ogg").symlink_to("menu.ogg")
+    (music / "level.dat").write_bytes(bytes(500_000))
+    control = package / "DEBIAN/control"
+    control.parent.mkdir()
+    control.write_text(
+        "Package: amoebax-data\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: x\n"
+    )
+    (tmp_path / "debs").mkdir()
+    deb = tmp_path / "debs/amoebax-data.deb"
+    build = ["dpkg-deb", "--root-owner-group", "-Znone", "-b", str(package), str(deb)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    write_command(
+        bin_folder,
+        "apt-get",
+        f'echo "$*" >> "{tmp_path}/asked"\n'
+        '[ "$1" = update ] && exit 0\n'
+        "for package; do :; done\n"
+        f'cp "{tmp_path}/debs/$package.deb" . 2>/dev/null && exit 0\n'
+        'echo "E: Unable to locate package $package" >&2; exit 100',
+    )
+    return tmp_path
+
+
+def test_music_from_packages_is_taken_by_size_and_named_by_its_tags(
+    data, model, archive, bin_folder
+):
+    done = demo(data, model, path=bin_folder)
+    assert done.returncode == 0, done.stderr
+    assert files_below(data / "song_db/songs") == [
+        "Emma - Round_ One.ogg",
+        "amoebax-data - The End.ogg",
+        "amoebax-data - menu.ogg",
+    ]
+    menu = archive / "package/usr/share/games/amoebax/music/menu.ogg"
+    assert (data / "song_db/songs/amoebax-data - menu.ogg").read_bytes() == menu.read_bytes()
+    assert "amoebax-data: 3 songs" in done.stderr
+    assert "left out: could not download wizznic-data: E: Unable to locate" in done.stderr
+    assert commands(done) == ["spotify_specs.py", "spotify_slices.py", "recommender.py"]
+    assert "These 2 of 3 songs sound most like 'amoebax-data - The End'" in done.stdout
+    asked = (archive / "asked").read_text()
+    assert "install" not in asked.split() and "download -qq amoebax-data" in asked
+
+
+def test_what_is_there_is_not_fetched_again(data, model, bin_folder):
+    (data / "song_db/songs").mkdir(parents=True)
+    (data / "song_db/songs/fetched before.ogg").write_bytes(b"no music, to come to an end soon")
+    write_command(bin_folder, "apt-get", "exit 100")
+    done = demo(data, model, path=bin_folder)
+    assert commands(done) == ["spotify_specs.py"]
+    assert "FMA" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "demo.py: spotify_specs.py ended with status 1"

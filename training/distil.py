@@ -1,0 +1,266 @@
+"""Train the network that comes with the project.
+
+reads   pieces.npz from prepare.py
+writes  model.pt
+
+The network learns four things at once from the same vector: which artist and album a slice is
+from (a softmax over cosines), its genre, the teacher's vector of the same moment, and which
+slices the teacher finds alike.
+
+    python training/distil.py pieces.npz model.pt
+    python training/distil.py pieces.npz model.pt --steps 100 --seed 1
+"""
+
+import argparse
+import copy
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from model import ARCHITECTURES, StridedCNN  # noqa: E402
+from songrec.checkpoint import TrainedModel, save_model  # noqa: E402
+from songrec.recipe import RECIPE  # noqa: E402
+from songrec.training import to_channels_last  # noqa: E402
+
+ARCHITECTURE = ARCHITECTURES["StridedCNN"]
+COLUMNS = RECIPE.slice_frames
+TEACHER_STEP = 16
+SCALE = 16.0  # of the cosines before a softmax
+LOSS_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"label": 0.3, "genre": 0.3, "dense": 2.0, "relation": 5.0}
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slices and what is known about them.
+
+    Parameters
+    ----------
+    pixels : Tensor [shape=(batch, 1, 128, 128)], 0..1
+    label, genre : Tensor [shape=(batch,)], -1 where unknown
+    dense : Tensor [shape=(batch, 200)], the teacher's vectors, standardised
+    """
+
+    pixels: Tensor
+    label: Tensor
+    genre: Tensor
+    dense: Tensor
+
+
+class Songs:
+    """Training pieces: picture, label, genre and the teacher's vectors every 16 columns.
+
+    A piece without a label (``""``) teaches only what the teacher hears in it;
+    such pieces are ``unlabelled_share`` of what is drawn. Among the others, a
+    label is drawn in proportion to the root of how many pieces it has.
+    """
+
+    def __init__(self, path: Path, unlabelled_share: float = 0.5) -> None:
+        with np.load(path) as stored:
+            labels, genres = stored["label"], stored["genre"]
+            ends = np.cumsum(stored["columns"])[:-1]
+            self.pictures = np.split(stored["pictures"], ends, axis=1)
+            dense = np.maximum(stored["dense"].astype(np.float32), 0)
+            places = np.cumsum(stored["places"])[:-1]
+        self.dense_mean, self.dense_std = dense.mean(0), np.maximum(dense.std(0), 1e-6)
+        self.dense = np.split((dense - self.dense_mean) / self.dense_std, places)
+        self.label_names = sorted(set(labels) - {""})
+        self.genre_names = sorted(set(genres) - {""})
+        self.label = np.array([self.label_names.index(x) if x else -1 for x in labels])
+        self.genre = np.array([self.genre_names.index(x) if x else -1 for x in genres])
+        known = self.label >= 0
+        count = np.bincount(self.label[known])
+        weight = np.where(known, count[self.label] ** -0.5, 0.0)
+        share = 0.0 if known.all() else unlabelled_share
+        self.weight = (1 - share) * weight / weight.sum()
+        if share:
+            self.weight[~known] = share / np.sum(~known)
+
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        """Draw slices at random places of songs, a little off the teacher's places."""
+        chosen = rng.choice(len(self.pictures), size, p=self.weight)
+        pixels = np.empty((size, 128, COLUMNS), np.float32)
+        dense = np.empty((size, 200), np.float32)
+        for row, song in enumerate(chosen):
+            latest = self.pictures[song].shape[1] - COLUMNS
+            place = int(rng.integers(min(len(self.dense[song]), latest // TEACHER_STEP + 1)))
+            start = place * TEACHER_STEP + int(rng.integers(-7, 8))
+            start = min(max(start, 0), latest)
+            pixels[row] = self.pictures[song][:, start : start + COLUMNS]
+            dense[row] = self.dense[song][place]
+        return Batch(
+            torch.from_numpy(augment(pixels, rng)).unsqueeze(1),
+            torch.from_numpy(self.label[chosen]),
+            torch.from_numpy(self.genre[chosen]),
+            torch.from_numpy(dense),
+        )
+
+
+def augment(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change slices as recordings of the same music differ, and mask parts.
+
+    Level and tilt of the spectrum, one band up or down, the highest bands cut
+    away as a low bit rate does, a noise floor, a masked band and moment.
+
+    Parameters
+    ----------
+    pixels : np.ndarray [shape=(batch, 128, columns)], float32, 0..255
+
+    Returns
+    -------
+    np.ndarray of the same shape, 0..1
+    """
+    size, bands, columns = pixels.shape
+    per_db = 255 / 80
+    silent = pixels <= 0
+    x = pixels + per_db * rng.uniform(-8, 8, (size, 1, 1)).astype(np.float32)
+    tilt = rng.uniform(-4, 4, (size, 1, 1)) * (rng.random((size, 1, 1)) < 0.5)
+    x += (per_db * tilt * np.linspace(1, -1, bands)[:, None]).astype(np.float32)
+    x[silent] = 0
+    for row in range(size):
+        if rng.random() < 0.3:
+            x[row] = np.roll(x[row], int(rng.integers(-1, 2)), 0)
+        if rng.random() < 0.25:
+            x[row, : int(rng.integers(1, 40))] = 0
+        if rng.random() < 0.2:
+            x[row] = np.maximum(x[row], rng.uniform(0, 50))
+        if rng.random() < 0.7:
+            width, start = int(rng.integers(0, 20)), int(rng.integers(bands))
+            x[row, start : start + width] = 0
+            width, start = int(rng.integers(0, 24)), int(rng.integers(columns))
+            x[row, :, start : start + width] = 0
+    return np.clip(x, 0, 255) / 255
+
+
+class Heads(nn.Module):
+    """What the vector must tell: the label (by cosine), the genre, the teacher's vector."""
+
+    def __init__(self, dimensions: int, labels: int, genres: int) -> None:
+        super().__init__()
+        self.label = nn.Parameter(torch.randn(labels, dimensions))
+        self.genre = nn.Linear(dimensions, genres)
+        self.dense = nn.Linear(dimensions, 200)
+
+
+def losses(heads: Heads, vector: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Give each task's loss of one batch.
+
+    ``relation`` compares the cosines between the batch's vectors with those
+    between the teacher's: neighbours of the teacher shall be neighbours here.
+    """
+    unit = F.normalize(vector)
+    known, named = batch.label >= 0, batch.genre >= 0
+    by_label = SCALE * (unit @ F.normalize(heads.label).T)
+    by_genre = heads.genre(SCALE * unit)
+    guess = heads.dense(vector)
+    wanted = F.normalize(batch.dense)
+    nothing = 0 * by_label.sum() + 0 * by_genre.sum()
+    return {
+        "label": F.cross_entropy(by_label[known], batch.label[known], label_smoothing=0.05)
+        if known.any()
+        else nothing,
+        "genre": F.cross_entropy(by_genre[named], batch.genre[named]) if named.any() else nothing,
+        "dense": F.mse_loss(guess, batch.dense)
+        + 1
+        - F.cosine_similarity(guess, batch.dense).mean(),
+        "relation": F.mse_loss(unit @ unit.T, wanted @ wanted.T),
+    }
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move the average's numbers towards the network's."""
+    pairs = zip(average.state_dict().values(), network.state_dict().values(), strict=True)
+    for slow, quick in pairs:
+        if slow.dtype.is_floating_point:
+            slow.lerp_(quick, 1 - keep)
+        else:
+            slow.copy_(quick)
+
+
+def train(
+    songs: Songs,
+    network: StridedCNN,
+    steps: int,
+    *,
+    seed: int = 0,
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+) -> tuple[StridedCNN, Heads]:
+    """Train, and give the running average of the network."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    network = to_channels_last(network)
+    heads = Heads(network.latent.out_features, len(songs.label_names), len(songs.genre_names))
+    average = copy.deepcopy(network)
+    parameters = [*network.parameters(), *heads.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.05)
+    began = time.time()
+    network.train()
+    for step in range(steps):
+        falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * min(1.0, step / 100) * falling + 1e-6
+        batch = songs.batch(batch_size, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            vector = network.latent_of(batch.pixels)
+        parts = losses(heads, vector.float(), batch)
+        loss = torch.stack([LOSS_WEIGHTS[name] * part for name, part in parts.items()]).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        follow(average, network, min(0.998, step / (step + 10)))
+        if (step + 1) % 100 == 0:
+            told = " ".join(f"{name} {part.item():.3f}" for name, part in parts.items())
+            print(f"{time.time() - began:6.0f} s step {step + 1} {told}", flush=True)
+    return average.eval(), heads
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pieces", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--steps", type=int, default=2600, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="threads")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read the pieces, train, save; return the exit status."""
+    args = build_parser().parse_args(argv)
+    torch.set_num_threads(args.jobs)
+    torch.manual_seed(args.seed)
+    songs = Songs(args.pieces)
+    sizes = {name: size for name, size in ARCHITECTURE.items() if name != "name"}
+    network = StridedCNN(len(songs.genre_names), **sizes)
+    network, heads = train(songs, network, args.steps, seed=args.seed)
+    with torch.no_grad():
+        # The genre head saw cosines times SCALE; the classifier sees unit vectors.
+        network.classify.weight.copy_(SCALE * heads.genre.weight)
+        network.classify.bias.copy_(heads.genre.bias)
+    settings = {"steps": args.steps, "seed": args.seed, "loss_weights": dict(LOSS_WEIGHTS)}
+    trained = TrainedModel(network, ARCHITECTURE, "genre", songs.genre_names, {}, settings)
+    save_model(args.model, trained)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

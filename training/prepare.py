@@ -1,0 +1,178 @@
+"""Turn labelled windows of music into what `distil.py` reads, and add varied pieces.
+
+reads   a CSV with the columns path,start_s,label,genre (label: artist and album, else the
+        package), and the teacher from export_teacher.py
+writes  pieces.npz: pictures, and the teacher's 200-d vector of the 128 columns that begin at
+        every 16th column
+
+A varied piece is 12 s of a window played 0.8 to 1.25 times as fast, in half of the cases with
+another window mixed in, often with its spectrum bent; it has no label, only what the teacher
+hears in it.
+
+    python training/prepare.py windows.csv teacher.npz pieces.npz
+    python training/prepare.py windows.csv teacher.npz pieces.npz --varied 0
+"""
+
+import argparse
+import csv
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+import tqdm
+from scipy.fft import irfft, rfft, rfftfreq
+from teacher import RATE_HZ as TEACHER_RATE_HZ
+from teacher import Teacher
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from songrec.audio import load_audio  # noqa: E402
+from songrec.errors import SongError  # noqa: E402
+from songrec.picture import mel_picture  # noqa: E402
+from songrec.recipe import RECIPE  # noqa: E402
+
+RATE_HZ, HOP = RECIPE.sample_rate_hz, RECIPE.hop_length
+COLUMNS = RECIPE.slice_frames
+STEP = 16
+WINDOW_S = 30.0
+VARIED_S = 12.2
+BENDS_HZ = np.array([20, 100, 300, 1000, 3000, 8000, 11025])
+
+
+@dataclass(frozen=True)
+class Window:
+    """One line of the CSV."""
+
+    path: Path
+    start_s: float
+    label: str
+    genre: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One training piece."""
+
+    label: str
+    genre: str
+    picture: np.ndarray
+    dense: np.ndarray
+
+
+@functools.lru_cache(maxsize=64)
+def whole(path: Path) -> np.ndarray:
+    """Return a file as mono at the recipe's rate [shape=(n,), dtype=float32]."""
+    return load_audio(path)[0]
+
+
+def part(path: Path, start_s: float, length_s: float) -> np.ndarray:
+    """Return a part of a file [shape=(n,), dtype=float32]."""
+    return whole(path)[int(start_s * RATE_HZ) : int((start_s + length_s) * RATE_HZ)]
+
+
+def piece_of(y: np.ndarray, label: str, genre: str, teacher: Teacher) -> Piece:
+    """Make the picture of a waveform and ask the teacher about it."""
+    pixels = mel_picture(y)
+    heard = soxr.resample(y, RATE_HZ, TEACHER_RATE_HZ, quality="HQ")
+    places = np.arange((pixels.shape[1] - COLUMNS) // STEP + 1) * (STEP * HOP / RATE_HZ)
+    dense, _ = teacher.windows(heard, places, COLUMNS * HOP / RATE_HZ)
+    return Piece(label, genre, pixels, dense.numpy().astype(np.float16))
+
+
+def faster(window: Window, rng: np.random.Generator) -> np.ndarray | None:
+    """Give 12 s of a window at another speed and at one loudness; None where it is too short."""
+    speed = float(np.exp(rng.uniform(np.log(0.8), np.log(1.25))))
+    length = VARIED_S * speed
+    begin = window.start_s + rng.uniform(0, max(0.0, WINDOW_S - 0.5 - length))
+    y = part(window.path, begin, length + 0.2)
+    y = soxr.resample(y, RATE_HZ * speed, RATE_HZ, quality="MQ")[: int(VARIED_S * RATE_HZ)]
+    loudness = float(np.sqrt(np.mean(y**2))) if len(y) else 0.0
+    if loudness < 1e-4 or len(y) < VARIED_S * RATE_HZ - 2000:
+        return None
+    return np.asarray(y, np.float32) * np.float32(0.1 / loudness)
+
+
+def bent(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Raise and lower parts of the spectrum by some decibels."""
+    gain_db = np.clip(rng.normal(0, 4, len(BENDS_HZ)), -9, 9)
+    octave = np.log2(np.maximum(rfftfreq(len(y), 1 / RATE_HZ), 20))
+    curve = 10 ** (np.interp(octave, np.log2(BENDS_HZ), gain_db) / 20)
+    return irfft(rfft(y) * curve, len(y)).astype(np.float32)
+
+
+def varied(windows: list[Window], rng: np.random.Generator) -> np.ndarray | None:
+    """Give one varied piece of music, or None where a source was too short or silent."""
+    y = faster(windows[int(rng.integers(len(windows)))], rng)
+    if y is None:
+        return None
+    if rng.random() < 0.5:
+        other = faster(windows[int(rng.integers(len(windows)))], rng)
+        if other is not None:
+            size = min(len(y), len(other))
+            y = y[:size] + other[:size] * np.float32(10 ** (-rng.uniform(0, 10) / 20))
+    if rng.random() < 0.6:
+        y = bent(y, rng)
+    return y * np.float32(0.95 / np.abs(y).max() * 10 ** (-rng.uniform(0, 6) / 20))
+
+
+def save(pieces: list[Piece], path: Path) -> None:
+    """Write the pieces end to end, with their lengths."""
+    np.savez(
+        path,
+        label=np.array([p.label for p in pieces]),
+        genre=np.array([p.genre for p in pieces]),
+        pictures=np.concatenate([p.picture for p in pieces], 1),
+        columns=np.array([p.picture.shape[1] for p in pieces]),
+        dense=np.concatenate([p.dense for p in pieces]),
+        places=np.array([len(p.dense) for p in pieces]),
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("windows", type=Path)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--varied", type=int, default=2711, metavar="N", help="varied pieces")
+    parser.add_argument("--seed", type=int, default=1000, metavar="N")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read the CSV, make the pieces and the varied ones, save; return the exit status."""
+    args = build_parser().parse_args(argv)
+    torch.set_num_threads(1)
+    teacher = Teacher(args.teacher)
+    rng = np.random.default_rng(args.seed)
+    with args.windows.open(newline="", encoding="utf-8") as file:
+        listed = [
+            Window(Path(r["path"]), float(r["start_s"]), r["label"], r["genre"])
+            for r in csv.DictReader(file)
+        ]
+    pieces, windows = [], []
+    for window in tqdm.tqdm(listed, desc="windows"):
+        try:
+            y = part(window.path, window.start_s, WINDOW_S)
+        except SongError as error:
+            print(f"left out {window.path}: {error}", file=sys.stderr)
+            continue
+        pieces.append(piece_of(y, window.label, window.genre, teacher))
+        windows.append(window)
+    for _ in tqdm.tqdm(range(args.varied), desc="varied"):
+        while (y_varied := varied(windows, rng)) is None:
+            continue
+        pieces.append(piece_of(y_varied, "", "", teacher))
+    save(pieces, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
