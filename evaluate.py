@@ -11,7 +11,6 @@
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
     )
-    cli.add_common_flags(parser)
+    cli.add_basic_flags(parser)
     return parser
 
 
@@ -75,7 +74,7 @@ def evaluate_classifier(args: argparse.Namespace) -> int:
     from songrec.database import Database
 
     figures = classify_test_songs(Database(args.data, "Train"), args.model, args.plot)
-    print(json.dumps(figures) if args.json else classification_text(figures))
+    cli.print_json(figures) if args.json else print(classification_text(figures))
     return cli.EXIT_OK
 
 
@@ -94,7 +93,7 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
     for name, path in args.against:
         scores[name] = comparison.score_model(subject, path, options)
     figures = comparison.figures_of(subject, scores)
-    print(json.dumps(figures) if args.json else comparison.text_of(figures))
+    cli.print_json(figures) if args.json else print(comparison.text_of(figures))
     if args.plot:
         comparison.draw(figures, args.plot)
     return cli.EXIT_OK

@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--genre", action="append", default=[], metavar="NAME", help="only this one; repeatable"
     )
-    parser.add_argument("--seed", type=int, help="draw the same songs each time")
+    parser.add_argument("--seed", type=cli.not_negative_int, help="draw the same songs each time")
     cli.add_common_flags(parser)
     return parser
 

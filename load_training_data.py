@@ -36,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
         default="random",
         help="official: obey the column split of tracks.csv (train, valid, test)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random split (default: 0)")
+    parser.add_argument(
+        "--seed", type=cli.not_negative_int, default=0, help="of the random split (default: 0)"
+    )
     cli.add_common_flags(parser)
     return parser
 
@@ -56,7 +58,7 @@ def load_training_data(args: argparse.Namespace) -> int:
     """Bring `arrays/` up to date with slices and labels; return the exit status."""
     from songrec import arrays
     from songrec.database import Database, Song
-    from songrec.files import atomic_path
+    from songrec.files import atomic_path, remove_stale_parts
     from songrec.labels import read_tracks
     from songrec.recipe import check_mark
     from songrec.slices import check_slices, songs_with_slices
@@ -77,6 +79,7 @@ def load_training_data(args: argparse.Namespace) -> int:
                 songs, tracks, label=args.label, size=args.size, split=args.split, seed=args.seed
             )
 
+        stage.forget_absent(songs)
         todo = stage.select(songs, lambda _: False)
         plan = plan_for(todo)
         todo = [song for song in todo if song.key in set(plan.table["key"])]
@@ -87,6 +90,7 @@ def load_training_data(args: argparse.Namespace) -> int:
         else:
             readable = list(stage.map(check_slices, todo))
             plan = plan_for(readable)
+            remove_stale_parts(database.root)
             with atomic_path(database.arrays_dir) as part:
                 arrays.allocate(plan, part)
                 arrays.fill(part, plan, readable)

@@ -13,7 +13,6 @@
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -94,13 +93,14 @@ def train(args: argparse.Namespace) -> int:
         while not trainer.is_finished:
             trainer.run_epoch(quiet=args.quiet)
             trainer.save_state()
+        figures = trainer.finish()
+        write_model(args.model, trainer, figures)
+        report = write_report(folder, figures)
     except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"interrupted after {len(trainer.history)} whole epochs; go on with --resume"
-        ) from None
-    figures = trainer.finish()
-    write_model(args.model, trainer, figures)
-    print(write_report(folder, figures))
+        kept = len(trainer.history)
+        how = "go on with --resume" if kept else "nothing is kept yet: run the same command"
+        raise InterruptedRunError(f"interrupted after {kept} whole epochs; {how}") from None
+    print(report)
     if not args.quiet:
         print(
             f"wrote {args.model} and {folder}; next: "
@@ -112,29 +112,49 @@ def train(args: argparse.Namespace) -> int:
 
 def recommend(args: argparse.Namespace) -> int:
     """Answer with the N songs most similar to the named ones; return the exit status."""
-    from songrec.answer import Question, as_json, as_text, recommendations
+    from songrec.answer import Question, as_json, as_text, recommendations, shortfall
     from songrec.database import Database
-    from songrec.library import open_library
+    from songrec.library import list_new_songs, open_library
 
     options = cli.options_from(args)
-    library = open_library(Database(args.data, "Test"), args.model, options)
+    database = Database(args.data, "Test")
+    if args.dry_run:
+        for key in list_new_songs(database, args.model):
+            print(f"embed {cli.printable(key)}")
+        return cli.EXIT_OK
+    library = open_library(database, args.model, options)
     names = [args.song, *args.also]
     question = Question(names, args.n, args.ranking, args.max_per_artist, args.keep_versions)
     answer = recommendations(library, question, args.model, options)
     if args.json:
-        print(json.dumps(as_json(answer), ensure_ascii=False))
-    else:
+        cli.print_json(as_json(answer))
+    elif answer.rows:
         print(as_text(answer))
+    if library.is_small and args.ranking == "full" and not args.quiet:
+        print("fewer than 16 songs: ranked by cosine similarity only", file=sys.stderr)
     if len(answer.rows) < args.n and not args.quiet:
-        print(f"there are only {len(answer.rows)} songs to recommend", file=sys.stderr)
+        print(shortfall(answer), file=sys.stderr)
     return cli.EXIT_OK
+
+
+def refuse_flags_of_other_mode(args: argparse.Namespace) -> None:
+    """Raise `UsageError` for what the mode would silently ignore."""
+    asked = {"song", "n", "also", "json", "max_per_artist", "keep_versions", "ranking"}
+    ignored = {
+        "Train": asked | {"limit", "retry_skipped", "force"},
+        "Recommend": set(vars(settings_from(args))) | {"resume"},
+    }[args.mode]
+    parser = build_parser()
+    given = [n for n in sorted(ignored) if getattr(args, n) != parser.get_default(n)]
+    if given:
+        flags = ", ".join(n if n in {"song", "n"} else "--" + n.replace("_", "-") for n in given)
+        raise UsageError(f"-m {args.mode} does not take {flags}")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the mode says; return the exit status."""
+    refuse_flags_of_other_mode(args)
     if args.mode == "Train":
-        if args.song is not None:
-            raise UsageError("-m Train takes no song; did you mean -m Recommend?")
         return train(args)
     if args.song is None:
         raise UsageError('-m Recommend needs a song: recommender.py -m Recommend "artist - song"')

@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__)
     parser.add_argument(
-        "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
+        "--model", type=Path, metavar="FILE", help="default: model.pt, where there is one"
     )
     parser.add_argument(
         "--default", action="store_true", help="the default architecture, whatever model.pt holds"
@@ -42,15 +42,16 @@ def summarise(args: argparse.Namespace) -> int:
     from songrec.checkpoint import load_model
     from songrec.recipe import RECIPE
 
-    if args.default or not args.model.exists():
+    path = args.model or Path("model.pt")
+    if args.default or (args.model is None and not path.exists()):
         architecture, n_classes = model.ARCHITECTURES["ResidualCNN"], args.classes
         classifier = model.build(architecture, n_classes)
         origin = "default architecture"
     else:
-        trained = load_model(args.model)
+        trained = load_model(path)
         architecture, n_classes = trained.architecture, len(trained.classes)
         classifier = trained.classifier
-        origin = f"{args.model}, made by version {trained.version}"
+        origin = f"{path}, made by version {trained.version}"
     print(f"{architecture} ({origin}), {n_classes} classes")
     one_slice = (1, 1, RECIPE.n_mels, RECIPE.slice_frames)
     columns = ("input_size", "output_size", "num_params", "mult_adds")

@@ -1,13 +1,15 @@
 """The answer to a question: which songs, how similar, as text or JSON."""
 
+import contextlib
 import dataclasses
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from songrec.cli import Options
+from songrec.cli import Options, printable
 from songrec.database import AUDIO_ENDINGS, Song
 from songrec.errors import LibraryError, SongError, UnknownSongError
 from songrec.library import Library
@@ -18,10 +20,17 @@ from songrec.variety import varied
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """The recommended songs, best first, each with its similarity from 0 to 1."""
+    """The recommended songs, best first, each with its similarity from 0 to 1.
+
+    Attributes
+    ----------
+    n_left_out
+        Songs that only variety kept from the answer, where it is shorter than asked for.
+    """
 
     queries: list[str]
     rows: list[tuple[Song, float]]
+    n_left_out: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +87,25 @@ def recommendations(
     similarity = np.mean(
         [library.similarities(query, question.ranking) for query in queries], axis=0
     )
+    # A song whose audio is gone keeps its vector (a disk may be unplugged), but is no answer.
+    candidates = (
+        row for row in best_rows(similarity, exclude=own) if library.songs[row].path.exists()
+    )
     rows = varied(
-        best_rows(similarity, exclude=own),
+        candidates,
         library.songs,
         titles,
         max_per_artist=question.max_per_artist,
         keep_versions=question.keep_versions,
     )
-    best = itertools.islice(rows, question.n)
-    return Answer(titles, [(library.songs[row], float(similarity[row])) for row in best])
+    best = list(itertools.islice(rows, min(question.n, len(library.songs))))
+    n_others = sum(song.path.exists() for song in library.songs) - len(own)
+    return Answer(
+        titles,
+        # A cosine below 0 means nothing in common; how much less matters to nobody.
+        [(library.songs[row], max(0.0, float(similarity[row]))) for row in best],
+        n_left_out=n_others - len(best) if len(best) < question.n else 0,
+    )
 
 
 def _is_audio_path(name: str) -> bool:
@@ -96,10 +115,12 @@ def _is_audio_path(name: str) -> bool:
 
 def _row_of_path(library: Library, name: str) -> int | None:
     """Return the row of the song whose file this is; None if it is outside the library."""
-    path = Path(name).resolve()
+    asked = Path(name).stat()
     for row, song in enumerate(library.songs):
-        if song.path.name == path.name and song.path.resolve() == path:
-            return row
+        # The same file by another name or through a link is the same song.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(song.path.stat(), asked):
+                return row
     return None
 
 
@@ -116,9 +137,19 @@ def as_text(answer: Answer) -> str:
     """Return one line a song: rank, song, similarity."""
     width = len(str(len(answer.rows)))
     return "\n".join(
-        f"{number:>{width}}. {song.title}  {similarity:.3f}"
+        f"{number:>{width}}. {printable(song.title)}  {similarity:.3f}"
         for number, (song, similarity) in enumerate(answer.rows, start=1)
     )
+
+
+def shortfall(answer: Answer) -> str:
+    """Say why the answer is shorter than asked for."""
+    if answer.n_left_out:
+        return (
+            f"only {len(answer.rows)} songs; {answer.n_left_out} more with "
+            "--max-per-artist 0 --keep-versions"
+        )
+    return f"only {len(answer.rows)} songs: there are no more in the library"
 
 
 def as_json(answer: Answer) -> dict[str, Any]:

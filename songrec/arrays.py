@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from songrec.database import Database, Song
 from songrec.errors import LabelError, LibraryError
 from songrec.files import fingerprint
 from songrec.labels import Label
+from songrec.names import join_name
 from songrec.recipe import RECIPE, check_mark, write_mark
 from songrec.slices import read_slices, slice_files
 from songrec.splits import draw_test_songs
@@ -25,6 +27,7 @@ _NO_TEST_NOTE = "NO_TEST_SET.txt"
 _GROUP_OF: dict[str, str | None] = {"genre": "artist", "artist": "album", "album": None}
 
 
+_NOTED_SHARE = 0.1
 _COLUMNS = ["song", "key", "artist", "album", "label", "split", "n_slices", "fingerprint"]
 
 
@@ -105,7 +108,7 @@ def make_plan(
             "key": song.key,
             "artist": tracks.at[song.name, "artist"],
             "album": tracks.at[song.name, "album"],
-            "label": tracks.at[song.name, label],
+            "label": _label_of(tracks.loc[song.name], label),
             "split": tracks.at[song.name, "split"],
             "n_slices": len(slice_files(song.path)),
             "fingerprint": fingerprint(song.path),
@@ -117,11 +120,15 @@ def make_plan(
     notes = []
     if len(songs) > len(table):
         notes.append(f"{len(songs) - len(table)} songs are not in tracks.csv and are left out")
-    labelled = table[table["label"] != ""].sort_values("song", ignore_index=True)
+    labelled = table[table["label"] != ""].sort_values(["song", "key"], ignore_index=True)
     if len(table) > len(labelled):
         notes.append(f"{len(table) - len(labelled)} songs have no {label} and are left out")
     if labelled.empty:
-        raise LabelError(f"no song with slices has a {label} in tracks.csv: nothing to learn")
+        example = f" such as {songs[0].name!r}" if songs and len(table) < len(songs) else ""
+        raise LabelError(
+            f"no song with slices has a {label} in tracks.csv: nothing to learn "
+            f"({len(songs) - len(table)} of {len(songs)} songs{example} are not in it)"
+        )
 
     if split == "official":
         labelled, more = _obey_split(labelled)
@@ -134,10 +141,17 @@ def make_plan(
             "tell apart; label more songs in tracks.csv"
         )
     # Slices of a song stand together, and the songs of a split in order of name.
-    labelled = labelled.sort_values(["split", "song"], ignore_index=True)
+    labelled = labelled.sort_values(["split", "song", "key"], ignore_index=True)
     after = labelled.groupby("split")["n_slices"].cumsum()
     labelled["start"] = after - labelled["n_slices"]
     return Plan(labelled, label, classes, notes + more)
+
+
+def _label_of(track: pd.Series, label: Label) -> str:
+    """Return what is learnt of a song; albums of one title by two artists are two."""
+    if label == "album" and track["album"]:
+        return join_name(track["artist"], track["album"])
+    return str(track[label])
 
 
 def _obey_split(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -160,13 +174,21 @@ def _draw_split(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Split at random, keeping together what `_GROUP_OF` says."""
     group = _GROUP_OF[label]
-    groups = list(table[group]) if group else [""] * len(table)
+    # A song that is there in two formats is one song, whatever is known of its artist.
+    names = table[group] if group else [""] * len(table)
+    groups = [
+        f"{group} {name}" if name else f"song {song}"
+        for name, song in zip(names, table["song"], strict=True)
+    ]
     is_test = draw_test_songs(list(table["label"]), groups, 1.0 - size, seed)
     table = table.assign(split=np.where(is_test, "test", "train"))
     if size >= 1.0:
         return table, []
-    untested = sorted(set(table["label"]) - set(table.loc[is_test, "label"]))
     notes = []
+    share = float(is_test.mean())
+    if abs(share - (1.0 - size)) > _NOTED_SHARE:
+        notes.append(f"{share:.0%} of the songs test: few {group or 'song'}s make a coarse split")
+    untested = sorted(set(table["label"]) - set(table.loc[is_test, "label"]))
     if untested:
         names = ", ".join(untested[:5]) + (", ..." if len(untested) > 5 else "")
         together = f"song or only one {group}" if group else "song"
@@ -199,11 +221,13 @@ def allocate(plan: Plan, folder: Path) -> None:
         if n_slices == 0:
             np.save(folder / f"{split}_x.npy", np.empty(shape, dtype=np.uint8))
         else:
-            np.lib.format.open_memmap(folder / f"{split}_x.npy", "w+", np.uint8, shape).flush()
+            path = folder / f"{split}_x.npy"
+            np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
+            _reserve(path)
     plan.table.to_csv(folder / "songs.csv", index=False)
     if plan.n_slices("test") == 0:
         (folder / _NO_TEST_NOTE).write_text(
-            "All songs train: there is no test set, so the training cannot say how good the\n"
+            "No song tests: there is no test set, so the training cannot say how good the\n"
             "network is on songs it has not seen. For one song in five as a test set:\n\n"
             "    python load_training_data.py --size 0.8\n",
             encoding="utf-8",
@@ -213,6 +237,13 @@ def allocate(plan: Plan, folder: Path) -> None:
         json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     write_mark(folder)
+
+
+def _reserve(path: Path) -> None:
+    """Give a sparse file its space now: writing to a map on a full disk kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
 
 
 def fill(folder: Path, plan: Plan, songs: list[Song]) -> None:

@@ -1,7 +1,9 @@
 """`model.pt`: the trained network and all that is needed to use it rightly."""
 
 import dataclasses
+import io
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,17 @@ from songrec.modelfile import HOW_TO_GET_ONE, missing_model
 from songrec.recipe import RECIPE
 
 _FORMAT = 1
+
+# What torch.load raises, depending on where a file stops being one of its own.
+LOAD_ERRORS = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +55,13 @@ class TrainedModel:
     version: str = __version__
 
 
+def serialised(content: dict[str, Any]) -> memoryview:
+    """Return what torch.save would write; its own writer hides a full disk's error."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
+
+
 def save_model(path: Path, trained: TrainedModel) -> None:
     """Write `model.pt`, whole or not at all.
 
@@ -61,7 +81,7 @@ def save_model(path: Path, trained: TrainedModel) -> None:
         "weights": trained.classifier.state_dict(),
     }
     with atomic_path(path, durable=True) as part:
-        torch.save(content, part)
+        part.write_bytes(serialised(content))
 
 
 def load_model(path: Path) -> TrainedModel:
@@ -78,40 +98,34 @@ def load_model(path: Path) -> TrainedModel:
         raise missing_model(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-    ) as error:
+    except LOAD_ERRORS as error:
         raise ModelError(
             f"{path} is not a model that can be loaded ({str(error).splitlines()[0][:120]}); "
             f"{HOW_TO_GET_ONE}"
         ) from error
     if not isinstance(content, dict) or "architecture" not in content:
         raise ModelError(f"{path} is not a model of this project; {HOW_TO_GET_ONE}")
-    if content["format"] != _FORMAT:
+    if content.get("format") != _FORMAT:
         raise ModelError(
-            f"{path} has format {content['format']}, this version reads {_FORMAT}; {HOW_TO_GET_ONE}"
+            f"{path} has format {content.get('format')}, this version reads {_FORMAT}; "
+            f"{HOW_TO_GET_ONE}"
         )
-    if content["recipe_digest"] != RECIPE.digest:
+    if content.get("recipe_digest") != RECIPE.digest:
         raise RecipeMismatchError(
-            f"{path} was trained with recipe {content['recipe_digest']}, this version makes "
+            f"{path} was trained with recipe {content.get('recipe_digest')}, this version makes "
             f"pictures with {RECIPE.digest}; {HOW_TO_GET_ONE}"
         )
     try:
         classifier = network.build(content["architecture"], len(content["classes"]))
         classifier.load_state_dict(content["weights"])
+        return TrainedModel(
+            classifier.eval(),
+            content["architecture"],
+            content["label"],
+            content["classes"],
+            content["metrics"],
+            content["settings"],
+            content["version"],
+        )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{path} does not fit its own description: {error}") from error
-    return TrainedModel(
-        classifier.eval(),
-        content["architecture"],
-        content["label"],
-        content["classes"],
-        content["metrics"],
-        content["settings"],
-        content["version"],
-    )
+        raise ModelError(f"{path} does not fit its own description: {error!r}") from error

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import json
+import math
 import os
 import sys
 import traceback
@@ -15,6 +17,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+_LARGEST_INT = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,24 +72,32 @@ def _int_from(text: str, least: int) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if number < least:
         raise argparse.ArgumentTypeError(f"{text} is too small: it must be {least} or more")
+    if number > _LARGEST_INT:
+        raise argparse.ArgumentTypeError(f"{text} is too large")
     return number
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `Options` to a script's parser."""
+    """Add the flags of `Options` to a stage's parser."""
+    add_basic_flags(parser)
     group = parser.add_argument_group("flags every stage shares")
-    group.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
-    )
-    group.add_argument(
-        "-j", "--jobs", type=positive_int, default=_cores(), metavar="N", help="default: all cores"
-    )
     group.add_argument("--limit", type=positive_int, metavar="N", help="do at most N songs now")
     group.add_argument("--force", action="store_true", help="do again what is already there")
     group.add_argument(
         "--retry-skipped", action="store_true", help="try again what was skipped before"
     )
     group.add_argument("--dry-run", action="store_true", help="only list what would be done")
+
+
+def add_basic_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `Options` that make sense to every script that reads a database."""
+    group = parser.add_argument_group("flags every script shares")
+    group.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
+    )
+    group.add_argument(
+        "-j", "--jobs", type=positive_int, default=_cores(), metavar="N", help="default: all cores"
+    )
     group.add_argument("-q", "--quiet", action="store_true", help="no bar, no closing line")
     group.add_argument(
         "-v", "--verbose", action="store_true", help="tell each skip; tracebacks of errors"
@@ -116,23 +127,58 @@ def run(body: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> 
     for stream in (sys.stdout, sys.stderr):
         # A song name may hold what the terminal's encoding cannot show; it must not end the run.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    program = Path(sys.argv[0]).name
     try:
         return body(args)
-    except SongRecError as error:
-        if args.verbose:
+    except (SongRecError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
+        if getattr(args, "verbose", False) and not isinstance(error, KeyboardInterrupt):
             traceback.print_exc()
-        print(f"{program}: {error}", file=sys.stderr)
-        if isinstance(error, InterruptedRunError):
-            return EXIT_INTERRUPTED
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted; run the same command to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout (head, say) has left; a second error at exit helps nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        status, line = _verdict(error)
+        if line:
+            print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+        return status
+
+
+def _verdict(error: BaseException) -> tuple[int, str]:
+    """Return the exit status for an error and the line that tells it."""
+    status, line = EXIT_FAILED, str(error)
+    match error:
+        case UsageError():
+            status = EXIT_USAGE
+        case InterruptedRunError():
+            status = EXIT_INTERRUPTED
+        case KeyboardInterrupt():
+            status, line = EXIT_INTERRUPTED, "interrupted; run the same command to go on"
+        case BrokenPipeError():
+            # The reader of stdout (head, say) has left; a second error at exit helps nobody.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status, line = EXIT_OK, ""
+        case ModuleNotFoundError():
+            line = f"{error.name} is not installed; run: make setup, and use .venv/bin/python"
+        case OSError():
+            line = f"{error.filename}: " if error.filename else ""
+            line += error.strerror or str(error)
+    return status, line
+
+
+def print_json(content: object) -> None:
+    """Print plain values as one line of JSON that any reader takes; NaN becomes null."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    print(json.dumps(_finite(content), ensure_ascii=not is_unicode, allow_nan=False))
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
+
+
+def printable(text: str) -> str:
+    """Return `text` without what would move the cursor or end the line."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _cores() -> int:

@@ -55,9 +55,14 @@ def open_subject(
         if song.name in tracks.index and split in {None, tracks.at[song.name, "split"]}
     ]
     if len(rows) < 2:
-        raise LabelError(f"{database.tracks_csv} labels {len(rows)} of these songs; 2 are needed")
+        of_split = f" of split {split}" if split else ""
+        raise LabelError(
+            f"{database.tracks_csv} lists {len(rows)} of these songs{of_split}; 2 are needed"
+        )
     part = library.subset(rows)
     known = tracks.loc[[song.name for song in part.songs]]
+    if not (known["artist"].any() or known["genre"].any()):
+        raise LabelError(f"{database.tracks_csv} tells neither artist nor genre of these songs")
     columns = (known[name].to_numpy(dtype=object) for name in ("artist", "album", "genre"))
     return Subject(part, LabelledSongs(*columns))
 

@@ -128,7 +128,7 @@ class Database:
 
     def _slice_keys_below(self, folder: Path, prefix: str) -> Iterator[str]:
         # Asked for by name first: listing the slices of every song would cost far more.
-        if prefix and (folder / "0000.png").exists():
+        if prefix and (folder / "0000.png").is_file():
             yield prefix
             return
         try:
@@ -161,7 +161,8 @@ def walk_files(top: Path) -> Iterator[Path]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir():
+                    # Path.is_dir is false, not an error, for a link that leads to itself.
+                    if Path(entry.path).is_dir():
                         stack.append(Path(entry.path))
                     else:
                         yield Path(entry.path)

@@ -118,6 +118,13 @@ def remove_stale_part(path: Path) -> None:
         remove_path(path)
 
 
+def remove_stale_parts(folder: Path) -> None:
+    """Remove what killed processes left in a folder, if there is one."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            remove_stale_part(path)
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -50,12 +50,18 @@ class Library:
     references: Descriptions
     waiting: list[Song]
 
+    @property
+    def is_small(self) -> bool:
+        """Tell whether there are too few songs to know what distance is usual."""
+        return len(self.references) < MIN_REFERENCES
+
     def similarities(self, query: Descriptions, ranking: Ranking) -> np.ndarray:
-        """Return the similarity of one song to every song [shape=(n,)], from 0 to 1."""
-        if ranking == "cosine" or len(self.references) < MIN_REFERENCES:
-            cosine = cosine_similarities(self.descriptions.vectors, query.vectors[0])
-            # Below 0 there is nothing in common; how much less does not matter to anyone.
-            return np.maximum(cosine, 0.0)
+        """Return the similarity of one song to every song [shape=(n,)].
+
+        From 0 to 1 in the full ranking; cosines, in a small library too, may be below 0.
+        """
+        if ranking == "cosine" or self.is_small:
+            return cosine_similarities(self.descriptions.vectors, query.vectors[0])
         query_scale = measure_scales(query, self.references)
         return similarities(self.descriptions, self.scales, query, query_scale)
 
@@ -87,6 +93,10 @@ class Library:
         for skip in SkipList(self.database.skipped_csv).read():
             if skip.song in {song.name, song.key}:
                 return UnknownSongError(f"{song.title!r} was skipped: {skip.reason}")
+        if self.database.slices_path(song.key).exists():
+            return UnknownSongError(
+                f"{song.title!r} has no vector yet; run the same command without --limit"
+            )
         mode = self.database.mode
         return UnknownSongError(
             f"{song.title!r} is not ready yet; run: python spotify_specs.py -m {mode} && "
@@ -106,22 +116,10 @@ def open_library(database: Database, model_path: Path, options: Options) -> Libr
     ModelError, RecipeMismatchError
         If `model.pt` is missing or does not belong to the slices.
     """
-    check_mark(
-        database.slices_dir,
-        f"python spotify_specs.py -m {database.mode} --force && "
-        f"python spotify_slices.py -m {database.mode} --force",
-    )
+    prints = _fingerprints(database)
     with VectorStore(database.vectors_db, model_digest(model_path), RECIPE.digest) as store:
         stored = store.load()
-        keys = database.slice_keys()
-        if not keys:
-            raise LibraryError(
-                f"no slices in {database.slices_dir}; run: "
-                f"python spotify_specs.py -m {database.mode} && "
-                f"python spotify_slices.py -m {database.mode}"
-            )
-        prints = {key: fingerprint(database.slices_path(key)) for key in keys}
-        if options.force or any(stored.fingerprints.get(key) != prints[key] for key in keys):
+        if options.force or any(stored.fingerprints.get(key) != prints[key] for key in prints):
             _embed(database, model_path, options, store=store, stored=stored, prints=prints)
             stored = store.load()
         gone = stored.fingerprints.keys() - prints.keys()
@@ -130,6 +128,30 @@ def open_library(database: Database, model_path: Path, options: Options) -> Libr
             stored = store.load()
         stored, references = _update_scales(store, stored)
     return _join(database, stored, prints, references)
+
+
+def list_new_songs(database: Database, model_path: Path) -> list[str]:
+    """Return the keys of the songs that `open_library` would embed."""
+    prints = _fingerprints(database)
+    with VectorStore(database.vectors_db, model_digest(model_path), RECIPE.digest) as store:
+        known = store.load().fingerprints
+    return [key for key in prints if known.get(key) != prints[key]]
+
+
+def _fingerprints(database: Database) -> dict[str, str]:
+    """Return key -> fingerprint of every folder of slices."""
+    mode = database.mode
+    check_mark(
+        database.slices_dir,
+        f"python spotify_specs.py -m {mode} --force && python spotify_slices.py -m {mode} --force",
+    )
+    keys = database.slice_keys()
+    if not keys:
+        raise LibraryError(
+            f"no slices in {database.slices_dir}; run: "
+            f"python spotify_specs.py -m {mode} && python spotify_slices.py -m {mode}"
+        )
+    return {key: fingerprint(database.slices_path(key)) for key in keys}
 
 
 def _embed(
@@ -143,7 +165,7 @@ def _embed(
 ) -> None:
     """Make and store the vectors of new and changed songs."""
     slices = [Song(key, key, key, database.slices_path(key)) for key in prints]
-    with Stage("vectors", database, options, "") as stage:
+    with Stage("vectors", database, options, "", made_by=store.model) as stage:
         if store.was_damaged:
             stage.tell(f"{store.path} was damaged and is put aside; all songs are embedded again")
         todo = stage.select(slices, lambda s: stored.fingerprints.get(s.key) == prints[s.key])
@@ -204,7 +226,10 @@ def _join(
         songs.append(by_key.get(key) or Song(key, key, key, database.slices_path(key)))
         rows.append(row)
     if not songs:
-        raise LibraryError(f"no song could be embedded; the reasons: {database.skipped_csv}")
+        raise LibraryError(
+            f"no song could be embedded; the reasons: {database.skipped_csv}; "
+            "to try again add --retry-skipped"
+        )
     with_vector = {song.key for song in songs}
     waiting = [song for key, song in by_key.items() if key not in with_vector]
     return Library(

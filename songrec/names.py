@@ -31,10 +31,23 @@ def fold(name: str) -> str:
 
     Names that hold nothing else (all emoji, say) fold to their case-folded selves.
     """
-    decomposed = unicodedata.normalize("NFKD", name).casefold()
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
-    words = re.findall(r"[^\W_]+", plain)
+    plain = unicodedata.normalize("NFC", _without_accents(unicodedata.normalize("NFKD", name)))
+    plain = plain.casefold()
+    words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in plain).split()
     return " ".join(words) or plain.strip()
+
+
+def _without_accents(decomposed: str) -> str:
+    """Drop combining marks after Latin, Greek and Cyrillic letters; elsewhere they are letters."""
+    kept: list[str] = []
+    is_accented_script = False
+    for c in decomposed:
+        if not unicodedata.combining(c):
+            is_accented_script = unicodedata.name(c, "").startswith(("LATIN", "GREEK", "CYRILLIC"))
+        elif is_accented_script:
+            continue
+        kept.append(c)
+    return "".join(kept)
 
 
 def safe_name(name: str) -> str:

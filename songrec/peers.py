@@ -1,6 +1,7 @@
 """Other systems to compare with, as similarities between the songs of a library."""
 
 import importlib.util
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,8 +106,12 @@ def vector_similarity(path: Path, library: Library) -> np.ndarray:
         with np.load(path) as content:
             row_of = {str(song): row for row, song in enumerate(content["songs"])}
             vectors = content["vectors"].astype(np.float64)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise LibraryError(f"{path} holds no arrays `songs` and `vectors` ({error})") from error
+    if vectors.ndim != 2 or len(vectors) != len(row_of) or not np.isfinite(vectors).all():
+        raise LibraryError(f"{path}: `vectors` must hold one row of finite numbers a song")
+    if not vectors.any(axis=1).all():
+        raise LibraryError(f"{path}: a vector of zeros has no direction")
     missing = [song.name for song in library.songs if song.name not in row_of]
     if missing:
         raise LibraryError(f"{path} has no vector of {missing[0]!r}")

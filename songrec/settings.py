@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 
-from songrec.cli import positive_int
+from songrec.cli import not_negative_int, positive_int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         default=default.augment,
         help="mask random times and bands of the pictures (default: yes)",
     )
-    group.add_argument("--seed", type=int, default=default.seed, metavar="N")
+    group.add_argument("--seed", type=not_negative_int, default=default.seed, metavar="N")
     group.add_argument(
         "--resume", action="store_true", help="go on after the last whole epoch of a stopped run"
     )

@@ -52,6 +52,8 @@ class SkipList:
         """Remember new skips of a stage and forget the files in `resolved`."""
         new = {skip.file: skip for skip in skipped}
         gone = set(resolved) | set(new)
+        if not gone:
+            return
         with self._locked():
             old = self.read()
             kept = [skip for skip in old if skip.stage != stage or skip.file not in gone]

@@ -1,5 +1,6 @@
 """A spectrogram cut into slices: a folder of 128x128 pictures a song."""
 
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -30,7 +31,9 @@ def cut(picture: np.ndarray) -> np.ndarray:
 def has_current_slices(database: Database, song: Song) -> bool:
     """Tell whether the slices of `song` were cut from its spectrogram as it is."""
     made = read_origin(first_slice(database.slices_path(song.key)))
-    return made is not None and made == _spec_origin(database, song)
+    if made is None or made.recipe != RECIPE.digest:
+        return False
+    return made == _spec_origin(database, song)
 
 
 def first_slice(folder: Path) -> Path:
@@ -50,12 +53,17 @@ def write_slices(database: Database, song: Song) -> str | None:
     Raises
     ------
     SongError
-        If the spectrogram is damaged or shorter than one slice.
+        If the spectrogram is damaged, of another recipe, or shorter than one slice.
     DiskFullError
         If there is no space left.
     """
     spec = database.spec_path(song.key)
     origin = _spec_origin(database, song)
+    if origin is not None and origin.recipe != RECIPE.digest:
+        raise BadPictureError(
+            f"{spec.name} was made with another recipe; run: "
+            f"python spotify_specs.py -m {database.mode}"
+        )
     slices = cut(read_picture(spec))
     if len(slices) == 0:
         raise UnusableAudioError(f"{spec.name} is shorter than one slice")
@@ -106,7 +114,8 @@ def songs_with_slices(database: Database) -> list[Song]:
         folder = database.slices_path(key)
         origin = read_origin(first_slice(folder))
         file = origin.file if origin else f"{key}.png"
-        songs.append(Song(file, file.removesuffix(PurePosixPath(file).suffix), key, folder))
+        name = unicodedata.normalize("NFC", file.removesuffix(PurePosixPath(file).suffix))
+        songs.append(Song(file, name, key, folder))
     return songs
 
 

@@ -15,7 +15,7 @@ from typing import Self
 
 import tqdm
 
-from songrec.cli import EXIT_FAILED, EXIT_OK, Options
+from songrec.cli import EXIT_FAILED, EXIT_OK, Options, printable
 from songrec.database import Database, Song
 from songrec.errors import SongError
 from songrec.files import fingerprint, remove_path
@@ -40,9 +40,21 @@ class Stage:
         What the stage makes ("specs"), for `skipped.csv` and the closing line.
     next_command
         The command to type next, for the closing line; "" for none.
+    made_by
+        What a skip depends on beside the song's file, such as the model: with another one
+        the song is tried again.
     """
 
-    def __init__(self, name: str, database: Database, options: Options, next_command: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        options: Options,
+        next_command: str,
+        *,
+        made_by: str = "",
+    ) -> None:
+        self._made_by = made_by
         self.name = name
         self.database = database
         self.options = options
@@ -83,7 +95,11 @@ class Stage:
 
     def _is_retried(self, remembered: Skip, song: Song) -> bool:
         wanted = self.options.retry_skipped or self.options.force
-        return wanted or remembered.fingerprint != fingerprint(song.path)
+        return wanted or remembered.fingerprint != self._fingerprint(song)
+
+    def _fingerprint(self, song: Song) -> str:
+        state = fingerprint(song.path)
+        return f"{state}-{self._made_by}" if self._made_by else state
 
     def forget_absent(self, songs: Iterable[Song]) -> None:
         """Forget the skips of files that are gone."""
@@ -127,7 +143,7 @@ class Stage:
     def skip(self, song: Song, reason: SongError) -> None:
         """Remember that `song` could not be done."""
         text = str(reason)
-        self._new_skips.append(Skip(self.name, song.name, text, song.file, fingerprint(song.path)))
+        self._new_skips.append(Skip(self.name, song.name, text, song.file, self._fingerprint(song)))
         if self.options.verbose:
             self.tell(f"skipped {song.file}: {text}")
 
@@ -144,15 +160,15 @@ class Stage:
     def list_only(self, todo: list[Song], orphans: Iterable[str]) -> int:
         """Print what a run would do, for `--dry-run`; return the exit status."""
         for song in todo:
-            print(f"do {song.file}")
+            print(f"do {printable(song.file)}")
         for key in sorted(orphans):
-            print(f"delete {self.name} of {key}")
+            print(f"delete {self.name} of {printable(key)}")
         return EXIT_OK
 
     def tell(self, line: str) -> None:
         """Print a line to stderr above the bar."""
         if not self.options.quiet:
-            tqdm.tqdm.write(line, file=sys.stderr)
+            tqdm.tqdm.write(printable(line), file=sys.stderr)
 
     def __enter__(self) -> Self:
         return self

@@ -16,8 +16,9 @@ from torch.nn import functional
 import model as network
 from songrec.arrays import SplitArrays, TrainingData
 from songrec.augmentation import SpectrogramMasks
+from songrec.checkpoint import LOAD_ERRORS, serialised
 from songrec.errors import TrainingError
-from songrec.files import atomic_path
+from songrec.files import atomic_path, remove_stale_parts
 from songrec.settings import TrainingSettings
 from songrec.statistics import wilson_interval
 
@@ -44,7 +45,7 @@ def to_input(slices: np.ndarray, device: torch.device) -> torch.Tensor:
     torch.Tensor [shape=(n, 1, rows, columns), dtype=float32]
         Values 0..1, channels last: that is what both cuDNN and oneDNN are fastest with.
     """
-    x = torch.from_numpy(np.ascontiguousarray(slices)).to(device).unsqueeze(1)
+    x = torch.from_numpy(np.array(slices)).to(device).unsqueeze(1)
     return x.float().div_(255.0).contiguous(memory_format=torch.channels_last)
 
 
@@ -114,6 +115,8 @@ class Trainer:
             for start in range(0, len(order), self.settings.batch_size):
                 # Sorted, a batch reads the memory map in one direction.
                 rows = np.sort(order[start : start + self.settings.batch_size])
+                if len(rows) == 1 < len(order):
+                    continue  # a batch of one has no spread for BatchNorm to norm by
                 loss, right = self._step(train.x[rows], train.y[rows])
                 loss_sum += loss * len(rows)
                 n_right += right
@@ -192,8 +195,9 @@ class Trainer:
             "best_score": self._best_score,
             "best_weights": self._best_weights,
         }
+        remove_stale_parts(self.state_path.parent)
         with atomic_path(self.state_path) as part:
-            torch.save(state, part)
+            part.write_bytes(serialised(state))
 
     def load_state(self) -> None:
         """Go back to the last whole epoch of an interrupted training.
@@ -209,6 +213,8 @@ class Trainer:
             raise TrainingError(
                 f"there is nothing to resume ({self.state_path} is missing); run without --resume"
             ) from error
+        except LOAD_ERRORS as error:
+            raise TrainingError(f"{self.state_path} is damaged; run without --resume") from error
         mine = dataclasses.asdict(self.settings)
         changed = [name for name in mine if mine[name] != state["settings"].get(name)]
         if "epochs" in changed and self.settings.epochs >= len(state["history"]):

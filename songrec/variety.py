@@ -9,11 +9,17 @@ from songrec.names import fold, split_name
 
 # What a title says when it names another issue of the same recording, or a live twin of it.
 _VERSION_WORDS = (
-    r"live|remaster(ed)?|re-?recorded|version|edit|mono|stereo|demo|acoustic|unplugged|take|"
-    r"deluxe|bonus|anniversary|single|album|explicit|clean|radio"
+    r"live|remaster(ed)?|re-?recorded|version|edit|edition|mono|stereo|demo|acoustic|unplugged|"
+    r"take|bonus( track)?|explicit|clean"
 )
-_BRACKETED = re.compile(rf"[(\[][^)\]]*\b({_VERSION_WORDS})\b[^)\]]*[)\]]", re.IGNORECASE)
-_DASHED = re.compile(rf"\s-\s[^-]*\b({_VERSION_WORDS})\b[^-]*$", re.IGNORECASE)
+# The version word comes last, or first before a place or a year; "(We Live In Time)" is a title.
+_VERSION = (
+    rf"(?![^)\]]*\b(re)?mix\b)([^)\]-]*\b({_VERSION_WORDS})\W*(\d{{4}})?"
+    rf"|({_VERSION_WORDS})\s+(at|from|in|on|\d)[^)\]]*)"
+)
+_BRACKETED = re.compile(rf"[(\[]\s*{_VERSION}\s*[)\]]", re.IGNORECASE)
+_DASHED = re.compile(rf"\s-\s{_VERSION}\s*$", re.IGNORECASE)
+_TRACK_NUMBER = re.compile(r"(\d{1,2}-)?\d{1,3}\.?")
 
 
 def recording_of(name: str) -> tuple[str, str]:
@@ -22,6 +28,8 @@ def recording_of(name: str) -> tuple[str, str]:
     A remix is another recording; a remaster or a live take is a version.
     """
     artist, title = split_name(name)
+    if _TRACK_NUMBER.fullmatch(artist):
+        artist = ""
     plain = _DASHED.sub("", _BRACKETED.sub("", title))
     return fold(artist), fold(plain) or fold(title)
 
@@ -54,7 +62,8 @@ def varied(
     for row in rows:
         recording = recording_of(songs[row].title)
         artist = recording[0]
-        if not keep_versions and recording in seen:
+        # A bare title ("Intro") says too little to call two songs the same.
+        if artist and not keep_versions and recording in seen:
             continue
         if artist and max_per_artist and n_of_artist[artist] >= max_per_artist:
             continue

@@ -5,13 +5,14 @@ import dataclasses
 import errno
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
+from songrec.errors import DiskFullError, LibraryError
 from songrec.files import part_name, raise_if_full
 from songrec.ranking import Descriptions, Scales
 from songrec.timbre import N_NUMBERS, Timbres
@@ -59,6 +60,8 @@ class StoredSongs:
 class VectorStore:
     """Keeps what songs are compared by; every row knows the model and recipe it belongs to.
 
+    Raises `DiskFullError` and `LibraryError` for what SQLite cannot do.
+
     Use it as a context. What is written is kept from second to second, so that a killed run
     loses little. A damaged database is put aside and begun anew, since all in it can be made
     again from the slices.
@@ -70,20 +73,27 @@ class VectorStore:
         self.recipe = recipe
         self.was_damaged = False
         self._last_commit_s = time.monotonic()
-        try:
-            self._connection = self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            self.path.replace(self.path.with_name(f"vectors.db.damaged{part_name()}"))
-            self.was_damaged = True
-            self._connection = self._connect()
+        with self._told():
+            try:
+                self._connection = self._connect()
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self.path.replace(self.path.with_name(f"vectors.db.damaged{part_name()}"))
+                self.was_damaged = True
+                self._connection = self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)
         try:
             connection.executescript(_SCHEMA)
+            # Reads every page once, some milliseconds a thousand songs.
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("the database is damaged")
+            connection.execute(
+                "SELECT key, fingerprint, model, recipe, vector, timbre, scale FROM songs LIMIT 1"
+            )
         except sqlite3.DatabaseError:
             connection.close()
             raise
@@ -136,26 +146,26 @@ class VectorStore:
         self._write("DELETE FROM songs WHERE key = ?", [(key,) for key in keys])
 
     def _write(self, statement: str, rows: Sequence[tuple[str | bytes | int | None, ...]]) -> None:
-        try:
+        with self._told():
             self._connection.executemany(statement, rows)
-            if time.monotonic() - self._last_commit_s > _COMMIT_EVERY_S:
-                self.commit()
-        except sqlite3.OperationalError as error:
-            self._raise_if_full(error)
-            raise
+        if time.monotonic() - self._last_commit_s > _COMMIT_EVERY_S:
+            self.commit()
 
     def commit(self) -> None:
         """Make what was written so far safe."""
-        try:
+        with self._told():
             self._connection.commit()
-        except sqlite3.OperationalError as error:
-            self._raise_if_full(error)
-            raise
         self._last_commit_s = time.monotonic()
 
-    def _raise_if_full(self, error: sqlite3.OperationalError) -> None:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise_if_full(OSError(errno.ENOSPC, str(error)), self.path)
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what SQLite raises into errors that name the file."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise_if_full(OSError(errno.ENOSPC, str(error)), self.path)
+            raise LibraryError(f"{self.path}: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +177,14 @@ class VectorStore:
         trace: TracebackType | None,
     ) -> None:
         with contextlib.closing(self._connection):
-            self.commit()
+            if not isinstance(error, DiskFullError):
+                self.commit()
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Tell a database that cannot be read, or of another layout, from one that is locked."""
+    text = str(error)
+    return not isinstance(error, sqlite3.OperationalError) or "no such" in text
 
 
 def _blobs(songs: Descriptions) -> tuple[bytes, bytes]:

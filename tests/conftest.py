@@ -56,6 +56,33 @@ def run_script(script, *args, cwd=ROOT, env=None, timeout_s=300):
     )
 
 
+def on_small_disk(folder, free_kib, words):
+    """Run a script with `folder` on a file system that has only so much free.
+
+    Returns
+    -------
+    subprocess.CompletedProcess
+        Its stdout lists the files that are there in the end.
+    """
+    used_kib = sum((p.stat().st_size + 4095) // 4096 * 4 for p in folder.rglob("*") if p.is_file())
+    source = folder.with_name(folder.name + "-source")
+    folder.rename(source)
+    folder.mkdir()
+    script = (
+        f'mount -t tmpfs -o size={used_kib + free_kib}k tmpfs "$0" && cp -a "$1/." "$0" && '
+        'shift && "$@" >/dev/null; status=$?; find "$0" -type f; exit $status'
+    )
+    command = [sys.executable, str(ROOT / words[0]), *map(str, words[1:])]
+    return subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script, folder, source, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
 def tree(folder):
     """Return {relative path: bytes} of every file below `folder`."""
     return {

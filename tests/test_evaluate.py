@@ -388,8 +388,8 @@ def library(labelled, tmp_path):
     ("spoil", "flags", "told"),
     [
         (no_tracks, [], "tracks.csv is missing"),
-        (labels_of_others, [], "labels 0 of these songs"),
-        (intact, ["--split", "valid"], "labels 0 of these songs"),
+        (labels_of_others, [], "lists 0 of these songs"),
+        (intact, ["--split", "valid"], "lists 0 of these songs"),
         (intact, ["--systems", "musly"], "pip install -r requirements-peers.txt"),
         (intact, ["--systems", "bliss"], "bliss needs the package bliss_audio"),
         (no_such_vectors, HAND, "hand.npz holds no arrays"),

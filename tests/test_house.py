@@ -155,13 +155,15 @@ def test_public_functions_are_documented():
 def test_requirements_name_what_the_code_imports():
     named = {
         re.split(r"[<>=~\[ ]", line)[0].lower()
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        for file in ("requirements.txt", "requirements-peers.txt")
+        for line in (ROOT / file).read_text().splitlines()
         if line and not line.startswith("#")
     }
     used = set()
     for path in [*MODULES, *ROOT.glob("*.py"), *(ROOT / "tools").glob("*.py")]:
         used |= {name.partition(".")[0] for name in imports_of(path)}
     local = {Path(name).stem for name in SCRIPTS} | {"songrec", "model"}
+    named = {name.replace("-", "_") for name in named}
     missing = used - set(sys.stdlib_module_names) - local - named - {"PIL"}
     assert not missing
     required = "torch torchaudio librosa numpy pandas pillow spotdl requests tqdm torchinfo"

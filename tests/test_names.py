@@ -86,6 +86,13 @@ def test_look_up_does_not_guess():
         find_song("!!!", SONGS)
 
 
+def test_folding_keeps_what_are_letters_in_other_scripts():
+    for one, other in [("की", "का"), ("パリ", "ハリ"), ("ดี", "ดู")]:
+        assert fold(one) != fold(other)
+    assert fold("パリ") == fold("パリ")
+    assert fold("Ελλάδα") == fold("ελλαδα")
+
+
 def test_folding():
     assert fold("Beyoncé — Déjà-Vu!") == "beyonce deja vu"
     assert fold("Straße") == fold("STRASSE")

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import run_script, tune, write_tune
+from conftest import on_small_disk, run_script, tune, write_tune
 
 import model
 from songrec.checkpoint import TrainedModel, save_model
@@ -192,7 +192,8 @@ def test_variety(library):
 
 
 def test_versions_and_remixes():
-    same = ["A - B", "a - b (Live)", "A - B - Remastered 2009", "A - B [Deluxe Edition Bonus]"]
+    same = ["A - B", "a - b (Live)", "A - B - Remastered 2009", "A - B [Bonus Track]"]
+    same += ["A - B (Live at Home)", "A - B (2011 Remaster)", "A - B - Radio Edit", "A - B (Mono)"]
     assert len({recording_of(name) for name in same}) == 1
     others = [
         "A - B",
@@ -205,11 +206,91 @@ def test_versions_and_remixes():
     assert len({recording_of(name) for name in others}) == len(others)
 
 
+def test_track_numbers_are_no_artists_and_bare_titles_no_versions(library):
+    songs = library / "data/song_db/songs"
+    for number in range(6):
+        write_tune(songs / f"Album {number}/01 - Opening {number}.wav", 3.2, seed=300 + number)
+        write_tune(songs / f"Album {number}/Intro.wav", 3.2, seed=400 + number)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", library / "data")
+    rows = answer_of(library, "Album 0/Intro", "50")["recommendations"]
+    assert sum(row["song"] == "Intro" for row in rows) == 5
+    assert sum("Opening" in row["song"] for row in rows) == 6
+
+
+def test_a_linked_song_asked_for_by_its_file_is_not_its_own_answer(library):
+    outside = write_tune(library / "music/01 track.wav", 6.5, seed=500)
+    link = library / "data/song_db/songs/Zed - Linked.wav"
+    link.symlink_to(outside)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", library / "data")
+    for path in (outside, link):
+        rows = answer_of(library, path, "30", "--keep-versions")["recommendations"]
+        assert "Zed - Linked" not in [row["song"] for row in rows]
+    outside.unlink()
+    rows = answer_of(library, "Artist 0 - Song 0", "30", "--max-per-artist", "0")
+    assert "Zed - Linked" not in [row["song"] for row in rows["recommendations"]]
+
+
+def test_a_broken_model_does_not_spoil_the_library(library):
+    good = (library / "model.pt").read_bytes()
+    content = torch.load(library / "model.pt", weights_only=True)
+    for tensor in content["weights"].values():
+        if tensor.is_floating_point():
+            tensor.fill_(float("nan"))
+    torch.save(content, library / "model.pt")
+    broken = recommend(library, "Artist 0 - Song 0")
+    assert broken.returncode == 1 and "no song could be embedded" in broken.stderr
+    (library / "model.pt").write_bytes(good)
+    assert recommend(library, "Artist 0 - Song 0").returncode == 0
+
+
+def test_dry_run_and_limit(library):
+    (library / "data/song_db/vectors.db").unlink()
+    listed = recommend(library, "Artist 0 - Song 0", "--dry-run")
+    assert listed.returncode == 0
+    assert len(listed.stdout.splitlines()) == 24 and "embed Artist 0 - Song 0" in listed.stdout
+    assert vectors_of(library) == {}
+    some = recommend(library, "Artist 0 - Song 0", "--limit", "5")
+    assert some.returncode == 0 and len(vectors_of(library)) == 5
+    waiting = recommend(library, "Artist 5 - Song 23", "--limit", "1")
+    assert "without --limit" in waiting.stderr
+
+
+def test_flags_of_the_other_mode_are_refused(prepared):
+    done = recommend(prepared, "Artist 0 - Song 0", "--epochs", "3")
+    assert done.returncode == 2 and "--epochs" in done.stderr
+    done = run_script("recommender.py", "-m", "Train", "--json")
+    assert done.returncode == 2 and "--json" in done.stderr
+
+
+def test_a_full_disk_while_embedding_is_told(library):
+    (library / "data/song_db/vectors.db").unlink()
+    done = on_small_disk(
+        library,
+        8,
+        [
+            "recommender.py",
+            "-m",
+            "Recommend",
+            "Artist 0 - Song 0",
+            "--data",
+            library / "data",
+            "--model",
+            library / "model.pt",
+        ],
+    )
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_more_than_there_are_gives_all_and_says_so(prepared):
     done = recommend(prepared, "Artist 0 - Song 0", "500", "--max-per-artist", "0")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 23
-    assert "only 23 songs" in done.stderr
+    assert "only 23 songs: there are no more" in done.stderr
+    few = recommend(prepared, "Artist 0 - Song 0", "500", "--max-per-artist", "1")
+    assert "only 6 songs; 17 more with --max-per-artist 0" in few.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Spectrograms to slices, and both stages killed at random moments."""
 
+import dataclasses
 import os
 import random
 import shutil
@@ -10,9 +11,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_script, tree, write_tune
+from conftest import ROOT, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
+from songrec.picture import read_origin, read_picture, save_png
 from songrec.skips import SkipList
 
 
@@ -61,6 +63,25 @@ def test_damaged_and_foreign_pictures_are_skipped(data, songs):
     assert "not a picture" in reasons["Ann - One"]
     assert "not a grey picture" in reasons["Ann - Two"]
     assert "shorter than one slice" in reasons["Bob - Three"]
+
+
+def test_a_full_disk_stops_the_run(data, songs):
+    stage("spotify_specs.py", data)
+    done = on_small_disk(data, 30, ["spotify_slices.py", "-m", "Test", "--data", data])
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert ".part" not in done.stdout
+
+
+def test_spectrograms_of_another_recipe_are_not_cut(data, songs):
+    """As after `--force --limit 1` under a new recipe: the mark is new, the pictures are not."""
+    stage("spotify_specs.py", data)
+    for path in (data / "song_db/specs").glob("*.png"):
+        origin = read_origin(path)
+        save_png(path, read_picture(path), dataclasses.replace(origin, recipe="old"))
+    done = stage("spotify_slices.py", data)
+    assert done.returncode == 1 and "4 skipped" in done.stderr
+    assert "another recipe" in (data / "song_db/skipped.csv").read_text()
 
 
 def test_without_spectrograms_it_says_what_to_run(data):

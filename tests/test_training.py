@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_script, tree
+from conftest import ROOT, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
 import model
@@ -172,6 +172,39 @@ def test_a_damaged_slice_skips_its_song(train_db):
     assert len(songs_of(train_db)) == 23
 
 
+def test_a_song_in_two_formats_is_on_one_side(data):
+    rows = []
+    for number in range(12):
+        rows.append([f"song {number}", "", "", "", f"genre {number % 2}", ""])
+        for ending in ("wav", "flac"):
+            write_tune(data / f"train_db/songs/song {number}.{ending}", 3.2, seed=number)
+    write_tracks(data, rows)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        assert run_script(script, "-m", "Train", "--data", data).returncode == 0
+    assert "24 done" in load(data, "--size", "0.5").stderr
+    sides = {}
+    for row in songs_of(data):
+        sides.setdefault(row["song"], set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+    assert "24 already there" in load(data, "--size", "0.5").stderr
+
+
+def test_a_full_disk_is_told_by_arrays_and_training(train_db):
+    load_words = ["load_training_data.py", "--data", train_db, "--size", "0.75"]
+    done = on_small_disk(train_db, 300, load_words)
+    assert done.returncode == 1, done
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert ".part" not in done.stdout
+    train_db.rmdir()
+    train_db.with_name(train_db.name + "-source").rename(train_db)
+    load(train_db, "--size", "0.75")
+    words = ["recommender.py", "-m", "Train", *LIGHT, "--epochs", "1", "--data", train_db]
+    done = on_small_disk(train_db, 2000, [*words, "--model", train_db / "model.pt"])
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert ".part" not in done.stdout and "model.pt" not in done.stdout
+
+
 # --- the network ---------------------------------------------------------------------------
 
 
@@ -316,6 +349,10 @@ def test_training_that_cannot_start_says_why(data, train_db, tmp_path):
         done = train(train_db, out, *flags)
         assert done.returncode == 1, done.stderr
         assert told in done.stderr and "Traceback" not in done.stderr
+    out.parent.joinpath("model").mkdir(parents=True, exist_ok=True)
+    (out.parent / "model/checkpoint.pt").write_bytes(b"junk")
+    damaged = train(train_db, out, *LIGHT, "--resume")
+    assert damaged.returncode == 1 and "damaged" in damaged.stderr
     refused = train(train_db, out, "--epochs", "0")
     assert refused.returncode == 2
     mark = train_db / "train_db/arrays/recipe.json"

@@ -25,6 +25,7 @@ from songrec import cli  # noqa: E402
 from songrec.database import AUDIO_ENDINGS, Database  # noqa: E402
 from songrec.debian import can_download, unpack_package  # noqa: E402
 from songrec.errors import DownloadError, LibraryError  # noqa: E402
+from songrec.files import atomic_path  # noqa: E402
 from songrec.names import join_name, safe_name  # noqa: E402
 from songrec.tags import read_tags  # noqa: E402
 
@@ -56,15 +57,15 @@ def build_parser() -> argparse.ArgumentParser:
 def demo(args: argparse.Namespace) -> int:
     """Fill a small library and ask it; return the exit status."""
     # Your songs and the open ones do not mix.
-    data = args.data or Path("data/demo-own" if args.songs else "data/demo")
+    data = (args.data or ROOT / "data" / ("demo-own" if args.songs else "demo")).resolve()
     database = Database(data, "Test")
     if args.songs:
-        run("add_song.py", "--data", data, "--file", args.songs, "--link")
+        run("add_song.py", "--data", data, "--file", args.songs.expanduser().resolve(), "--link")
     elif not database.songs_dir.is_dir() or not any(database.songs_dir.iterdir()):
         get_open_music(data, database)
     run("spotify_specs.py", "-m", "Test", "--data", data)
     run("spotify_slices.py", "-m", "Test", "--data", data)
-    songs = database.songs()
+    songs = [song for song in database.songs() if database.slices_path(song.key).exists()]
     name = songs[len(songs) // 2].name
     question = [
         "recommender.py",
@@ -109,7 +110,7 @@ def get_open_music(data: Path, database: Database) -> None:
             take_songs(package, database.songs_dir)
         except DownloadError as error:
             print(f"left out: {error}", file=sys.stderr)
-    if not database.songs_dir.is_dir():
+    if not database.songs_dir.is_dir() or not any(database.songs_dir.iterdir()):
         raise LibraryError(f"no open music can be reached from here; {how}")
 
 
@@ -122,7 +123,8 @@ def take_songs(package: str, songs_dir: Path) -> None:
         for path in files:
             artist, title = read_tags(path)
             name = join_name(artist or package, title or path.stem)
-            shutil.copyfile(path, songs_dir / (safe_name(name) + path.suffix.lower()))
+            with atomic_path(songs_dir / (safe_name(name) + path.suffix.lower())) as part:
+                shutil.copyfile(path, part)
     print(f"{package}: {len(files)} songs", file=sys.stderr)
 
 
