@@ -78,13 +78,16 @@ def add_files(args: argparse.Namespace, intake: "Intake") -> None:
     from songrec.shelf import find_audio
     from songrec.tags import song_name
 
-    paths = find_audio(args.file)[: args.limit]
+    paths = find_audio(args.file)
     if args.dry_run:
-        for path in paths:
-            print(f"add {path} as {song_name(path)}")
+        for path in paths[: args.limit]:
+            print(cli.printable(f"add {path} as {song_name(path)}"))
         return
     with intake.bar(len(paths)):
         for path in paths:
+            # What is there already does not count, or a second run would never get further.
+            if intake.n_came == args.limit:
+                break
             intake.add_file(path, song_name(path), "link" if args.link else "copy")
 
 

@@ -59,7 +59,7 @@ def bring_songs(args: argparse.Namespace) -> int:
     start_s = time.monotonic()
     database = Database(args.data, "Train")
     base_url = (args.url or fma.BASE_URL).rstrip("/") + "/"
-    with one_at_a_time(database, "fma_dl"):
+    with one_at_a_time(database.root, "fma_dl"):
         tracks = read_list(args, database, base_url)
         wanted = fma.pick(tracks, args.limit) if args.limit else tracks
         todo = fma.missing(database, wanted)

@@ -50,7 +50,7 @@ def load_songs(args: argparse.Namespace) -> int:
     database = Database(args.data, "Test")
     check_recipe(database)
     stopped_by = None
-    with one_at_a_time(database, "load_csv"), Ledger(database.root / "downloads.db") as ledger:
+    with one_at_a_time(database.root, "load_csv"), Ledger(database.root / "downloads.db") as ledger:
         with Intake(database, cli.options_from(args), tell_failures=False) as intake:
             entries = sample(args, intake, ledger)
             if args.dry_run:

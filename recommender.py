@@ -18,6 +18,7 @@ from pathlib import Path
 
 from songrec import cli
 from songrec.errors import InterruptedRunError, UsageError
+from songrec.flags import add_question_flags, refuse_flags_of_other_mode
 from songrec.settings import add_training_flags, settings_from
 
 
@@ -25,43 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__)
     parser.add_argument("-m", "--mode", choices=("Train", "Recommend"), required=True)
-    parser.add_argument(
-        "song", nargs="?", metavar="SONG", help="its name, a part of it, or an audio file"
-    )
-    parser.add_argument(
-        "n",
-        nargs="?",
-        type=cli.positive_int,
-        default=3,
-        metavar="N",
-        help="how many to recommend (default: 3)",
-    )
-    parser.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="SONG",
-        help="one more song that the answers should sound like; may be repeated",
-    )
-    parser.add_argument(
-        "--max-per-artist",
-        type=cli.not_negative_int,
-        default=3,
-        metavar="N",
-        help="at most so many songs of one artist (default: 3; 0: no limit)",
-    )
-    parser.add_argument(
-        "--keep-versions",
-        action="store_true",
-        help="also other versions (live, remastered, ...) of a song that is in the answer",
-    )
-    parser.add_argument(
-        "--ranking",
-        choices=("full", "cosine"),
-        default="full",
-        help="full: network and timbre, without hubs (default); cosine: the network's vectors only",
-    )
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    add_question_flags(parser)
     parser.add_argument(
         "--model",
         type=Path,
@@ -78,6 +43,7 @@ def train(args: argparse.Namespace) -> int:
     """Train on `train_db/arrays` and write `model.pt` and `model/`; return the exit status."""
     from songrec.arrays import open_arrays
     from songrec.database import Database
+    from songrec.lock import one_at_a_time
     from songrec.report import write_model, write_report
     from songrec.training import Trainer
 
@@ -90,9 +56,10 @@ def train(args: argparse.Namespace) -> int:
         print(f"train {len(data.classes)} {data.label} labels, {len(data.train.y)} slices")
         return cli.EXIT_OK
     try:
-        while not trainer.is_finished:
-            trainer.run_epoch(quiet=args.quiet)
-            trainer.save_state()
+        with one_at_a_time(folder, "recommender"):
+            while not trainer.is_finished:
+                trainer.run_epoch(quiet=args.quiet)
+                trainer.save_state()
         figures = trainer.finish()
         write_model(args.model, trainer, figures)
         report = write_report(folder, figures)
@@ -137,23 +104,9 @@ def recommend(args: argparse.Namespace) -> int:
     return cli.EXIT_OK
 
 
-def refuse_flags_of_other_mode(args: argparse.Namespace) -> None:
-    """Raise `UsageError` for what the mode would silently ignore."""
-    asked = {"song", "n", "also", "json", "max_per_artist", "keep_versions", "ranking"}
-    ignored = {
-        "Train": asked | {"limit", "retry_skipped", "force"},
-        "Recommend": set(vars(settings_from(args))) | {"resume"},
-    }[args.mode]
-    parser = build_parser()
-    given = [n for n in sorted(ignored) if getattr(args, n) != parser.get_default(n)]
-    if given:
-        flags = ", ".join(n if n in {"song", "n"} else "--" + n.replace("_", "-") for n in given)
-        raise UsageError(f"-m {args.mode} does not take {flags}")
-
-
 def run(args: argparse.Namespace) -> int:
     """Do what the mode says; return the exit status."""
-    refuse_flags_of_other_mode(args)
+    refuse_flags_of_other_mode(args, build_parser())
     if args.mode == "Train":
         return train(args)
     if args.song is None:

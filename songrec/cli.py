@@ -50,6 +50,13 @@ class Parser(argparse.ArgumentParser):
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter
         )
 
+    def format_help(self) -> str:
+        """Return the help; what the script does comes first, then its flags."""
+        description, self.description = self.description, None
+        text = super().format_help()
+        self.description = description
+        return f"{(description or '').strip()}\n\n{text}"
+
     def error(self, message: str) -> NoReturn:
         """Print one line to stderr and exit with status 2."""
         self.exit(EXIT_USAGE, f"{self.prog}: {message} (see {self.prog} -h)\n")

@@ -1,8 +1,9 @@
 """Finding the song a user means: neither guessing nor giving up early."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
 
-from songrec.database import Song
+from songrec.database import AUDIO_ENDINGS, Song
 from songrec.errors import AmbiguousSongError, UnknownSongError
 from songrec.names import fold
 
@@ -49,6 +50,10 @@ def _ambiguous(name: str, found: Sequence[Song]) -> AmbiguousSongError:
 
 
 def _unknown(name: str, songs: Sequence[Song]) -> UnknownSongError:
+    if "/" in name or PurePath(name).suffix.lower() in AUDIO_ENDINGS:
+        path = Path(name)
+        what = "is no audio file" if path.exists() else "is no file, and no song of the library"
+        return UnknownSongError(f"{name} {what}")
     from rapidfuzz import fuzz, process
 
     by_fold = {fold(song.title): song.title for song in songs}

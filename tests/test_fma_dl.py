@@ -484,7 +484,7 @@ def test_disk_gets_full_while_unpacking(server, tmp_path, fma_folder):
 
 
 def test_two_runs_at_once(server, data):
-    with one_at_a_time(Database(data, "Train"), "fma_dl"):
+    with one_at_a_time(Database(data, "Train").root, "fma_dl"):
         done = fma_dl(server, data, "--limit", "1")
     assert done.returncode == 1
     assert "another fma_dl.py is at work" in done.stderr

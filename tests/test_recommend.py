@@ -202,6 +202,9 @@ def test_versions_and_remixes():
         "A - Live",
         "C - B",
         "A - B (Part 2)",
+        "A - B (C Remix Radio Edit)",
+        "A - B (We Live In Time)",
+        "A - B - Take Me Home",
     ]
     assert len({recording_of(name) for name in others}) == len(others)
 
@@ -302,6 +305,8 @@ def test_more_than_there_are_gives_all_and_says_so(prepared):
         (["Artist 0 - Sonk 0"], 1, "nearest: Artist 0 - Song 0"),
         (["Artist 0"], 1, "fits 4 songs"),
         (["-x"], 2, "recommender.py"),
+        (["nowhere/song.mp3"], 1, "is no file"),
+        (["/"], 1, "is no audio file"),
     ],
 )
 def test_wrong_questions_get_one_line(prepared, args, status, told):
