@@ -78,10 +78,10 @@ def draw_measures(
         bounds = np.abs(values[:, 1:].T - values[:, 0])
         places = np.arange(len(measures)) + shift
         axes.errorbar(places, values[:, 0], yerr=bounds, fmt="o", capsize=2, label=system)
-    axes.set_xticks(range(len(measures)), [m.replace("_", "\n", 1) for m in measures])
+    axes.set_xticks(range(len(measures)), [m.replace("_", "\n", 2) for m in measures])
     axes.set(ylim=(0, 1), title="higher is better; 95 % intervals by bootstrap over artists")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(ncols=2)
+    figure.legend(loc="outside lower center", ncols=min(len(results), 8))
     _save(figure, path)
 
 
