@@ -14,13 +14,16 @@ from pathlib import Path
 from songrec.errors import DiskFullError
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"
-_PART = re.compile(r"^\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part$")
+_PART = re.compile(
+    r"^\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>\d+)\.(?P<started>\d+)\.[0-9a-f]{8}\.part$"
+)
 _STALE_PART_S = 24 * 3600.0
 
 
 def part_name() -> str:
     """Return a hidden name that no other process uses and that `remove_stale_parts` knows."""
-    return f".{_HOST}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    pid = os.getpid()
+    return f".{_HOST}.{pid}.{_started(pid)}.{secrets.token_hex(4)}.part"
 
 
 @contextlib.contextmanager
@@ -114,7 +117,8 @@ def remove_stale_part(path: Path) -> None:
         age_s = time.time() - path.lstat().st_mtime
     except FileNotFoundError:
         return
-    if age_s > _STALE_PART_S or (match["host"] == _HOST and not _is_alive(int(match["pid"]))):
+    is_mine = match["host"] == _HOST
+    if age_s > _STALE_PART_S or (is_mine and not _is_alive(int(match["pid"]), match["started"])):
         remove_path(path)
 
 
@@ -125,11 +129,26 @@ def remove_stale_parts(folder: Path) -> None:
             remove_stale_part(path)
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(pid: int, started: str) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    # Numbers of processes are used again; the same one began at the same time.
+    return _started(pid) == started
+
+
+def _started(pid: int) -> str:
+    """Return when a process began, in the kernel's ticks.
+
+    "0" where /proc does not tell, "" if the process has ended and only waits to be collected.
+    """
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "0"
+    # The 22nd field; the second, the name, may hold blanks and brackets.
+    fields = status.rpartition(")")[2].split()
+    return "" if fields[0] in {"Z", "X"} else fields[19]

@@ -1,6 +1,9 @@
 """Songs to spectrograms: the pixels, the formats, the ugly files, running again."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -10,6 +13,7 @@ from conftest import SAMPLE_RATE_HZ, on_small_disk, run_script, tree, tune, writ
 from PIL import Image
 
 from songrec.audio import load_audio
+from songrec.files import part_name
 from songrec.picture import mel_picture
 from songrec.skips import SkipList
 
@@ -234,6 +238,23 @@ def test_running_again_does_only_what_is_missing(data, songs):
     assert after["Ann - Two.png"] == before["Ann - Two.png"]
     assert "4 done" in specs(data, "--force").stderr
     assert tree(data / "song_db/specs") == after
+
+
+def test_what_a_killed_run_left_is_cleared_also_when_its_number_is_used_again(data, songs):
+    specs(data, "--limit", "1")
+    mine = part_name()
+    host, pid, _, token = mine.strip(".").removesuffix(".part").split(".")
+    reused = f".{host}.{pid}.1.{token}.part"  # this test's number, but begun at another time
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child_s = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, but not collected
+    uncollected = f".{host}.{child.pid}.{child_s}.{token}.part"
+    for name in (mine, reused, uncollected):
+        (data / "song_db/specs" / name).write_bytes(b"half a picture")
+    specs(data)
+    left = {path.name for path in (data / "song_db/specs").iterdir()}
+    child.wait()
+    assert mine in left and reused not in left and uncollected not in left
 
 
 def test_limit_quiet_and_jobs(data, songs):
