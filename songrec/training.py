@@ -32,6 +32,16 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """Return the number format in which this device computes faster, None where there is none.
+
+    A CPU with bfloat16 instructions trains the design's network in under half of the time.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else None
+
+
 def to_channels_last(network: _Network) -> _Network:
     """Lay out the weights as `to_input` lays out the pictures; return the network itself."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -79,10 +89,8 @@ class Trainer:
         self._best_score = -math.inf
         self._best_weights: dict[str, torch.Tensor] = {}
         self._masks = SpectrogramMasks() if settings.augment else None
-        self._half = torch.float16
-        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
-            self._half = torch.bfloat16
-        scaled = self.device.type == "cuda" and self._half == torch.float16
+        self._half = half_precision(self.device)
+        scaled = self._half == torch.float16
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
 
     @property
@@ -150,7 +158,7 @@ class Trainer:
         if self._masks is not None:
             x = self._masks(x)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, self._half, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, self._half, enabled=self._half is not None):
             logits = self.classifier(x)
             loss = _LOSSES[self.settings.loss](logits.float(), y)
         if not torch.isfinite(loss):
