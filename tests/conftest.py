@@ -3,14 +3,24 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+import tempfile
+
+# Two test processes keep two cores busy; more threads would only wait for each other.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
 import numpy as np
 import pytest
 import soundfile
+from warm_start import ROOT, WarmServer
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_RATE_HZ = 22_050
+# SONGREC_TESTS_COLD=1 starts a new Python for every run of a script.
+IS_COLD = bool(os.environ.get("SONGREC_TESTS_COLD"))
+SERVER = WarmServer()
+
+
+def pytest_sessionfinish():
+    SERVER.close()
 
 
 def tune(seconds=4.0, seed=0, sample_rate_hz=SAMPLE_RATE_HZ):
@@ -43,17 +53,55 @@ def write_tune(path, seconds=4.0, seed=0, sample_rate_hz=SAMPLE_RATE_HZ):
     return path
 
 
+class Run:
+    """A script at work; as `subprocess.Popen`, its output being kept in files."""
+
+    def __init__(self, script, *args, cwd=ROOT, env=None):
+        self._streams = [tempfile.TemporaryFile("w+b") for _ in range(2)]  # noqa: SIM115
+        self.args = [str(ROOT / script), *map(str, args)]
+        out, err = self._streams
+        whole_env = {**os.environ, **(env or {})}
+        # What Python itself reads from the environment it reads when it starts.
+        if IS_COLD or any(name.startswith("PYTHON") for name in env or {}):
+            command = [sys.executable, *self.args]
+            self.process = subprocess.Popen(
+                command, cwd=cwd, env=whole_env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                start_new_session=True,
+            )  # fmt: skip
+        else:
+            self.process = SERVER.start(self.args, cwd, whole_env, out, err)
+        self.pid = self.process.pid
+        self.poll = self.process.poll
+        self.kill = self.process.kill
+        self.send_signal = self.process.send_signal
+
+    @property
+    def returncode(self):
+        return self.process.poll()
+
+    def wait(self, timeout=60):
+        return self.process.wait(timeout)
+
+    def communicate(self, timeout=60):
+        """Wait for the end; return all that was written to stdout and stderr."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        texts = []
+        for stream in self._streams:
+            stream.seek(0)
+            texts.append(stream.read().decode())
+            stream.close()
+        return tuple(texts)
+
+
 def run_script(script, *args, cwd=ROOT, env=None, timeout_s=300):
     """Run a root script as a user does; return the completed process with text output."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *map(str, args)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    run = Run(script, *args, cwd=cwd, env=env)
+    stdout, stderr = run.communicate(timeout_s)
+    return subprocess.CompletedProcess(run.args, run.returncode, stdout, stderr)
 
 
 def on_small_disk(folder, free_kib, words):

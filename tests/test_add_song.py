@@ -13,7 +13,7 @@ import fake_spotdl
 import loopback
 import mutagen
 import pytest
-from conftest import ROOT, run_script, tree, write_tune
+from conftest import ROOT, Run, run_script, tree, write_tune
 from filelock import FileLock
 from mutagen.easyid3 import EasyID3
 from test_recommend import write_model
@@ -213,8 +213,7 @@ def test_what_is_not_there_is_told(data, tmp_path):
 def test_a_killed_run_leaves_whole_songs_and_is_taken_up(data, tmp_path):
     for number in range(12):
         tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
-    command = [sys.executable, ROOT / "add_song.py", "--data", data, "--file", tmp_path / "music"]
-    child = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    child = Run("add_song.py", "--data", data, "--file", tmp_path / "music")
     songs = data / "song_db" / "songs"
     while len(list(songs.glob("*.mp3")) if songs.exists() else []) < 5:
         assert child.poll() is None
@@ -231,10 +230,9 @@ def test_a_killed_run_leaves_whole_songs_and_is_taken_up(data, tmp_path):
 def test_two_runs_at_once_add_each_song_once(data, tmp_path):
     for number in range(10):
         tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
-    command = [sys.executable, ROOT / "add_song.py", "--data", data, "--file", tmp_path / "music"]
-    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    runs = [Run("add_song.py", "--data", data, "--file", tmp_path / "music") for _ in range(2)]
     for run in runs:
-        _, told = run.communicate(timeout=60)
+        _, told = run.communicate()
         assert run.returncode == 0, told
     assert names(data) == sorted(f"Ann - Song {n}.mp3" for n in range(10))
 
@@ -242,16 +240,13 @@ def test_two_runs_at_once_add_each_song_once(data, tmp_path):
 def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
     song = write_tune(tmp_path / "Ann - One.mp3")
     (data / "song_db").mkdir()
-    command = [sys.executable, ROOT / "add_song.py", "--data", data, "--file", song]
     with FileLock(data / "song_db" / ".shelf.lock"):
-        run = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        run = Run("add_song.py", "--data", data, "--file", song)
         with pytest.raises(subprocess.TimeoutExpired):
             run.wait(2)
         # The other run brings the same song.
         shutil.copy(song, data / "song_db" / "songs" / "Ann - One.mp3")
-    _, told = run.communicate(timeout=60)
+    _, told = run.communicate()
     assert "0 came, 1 already there" in told
 
 

@@ -12,7 +12,7 @@ import zipfile
 
 import loopback
 import pytest
-from conftest import ROOT, run_script, tree, write_tune
+from conftest import ROOT, Run, run_script, tree, write_tune
 
 from songrec import download, fma
 from songrec.database import Database
@@ -195,10 +195,8 @@ def test_killed_and_run_again_goes_on(server, data, fma_folder):
     size = (fma_folder / "fma_small.zip").stat().st_size
     fma_dl(server, data, "--limit", "1")
     server.bytes_per_s = size // 4
-    command = [sys.executable, str(ROOT / "fma_dl.py"), "--data", str(data), "--url", server.url]
-    child = subprocess.Popen(
-        [*command, "--no-verify"], env={**os.environ, **loopback.ENV}, stderr=subprocess.DEVNULL
-    )
+    words = ["--data", data, "--url", server.url, "--no-verify"]
+    child = Run("fma_dl.py", *words, env=loopback.ENV)
     part = data / "train_db" / "fma_small.zip.part"
     wait_for(lambda: part.exists() and part.stat().st_size > size // 4)
     child.kill()
@@ -214,17 +212,15 @@ def test_killed_and_run_again_goes_on(server, data, fma_folder):
 
 def test_ctrl_c_says_what_is_done(server, data):
     server.bytes_per_s = 20_000
-    command = [sys.executable, str(ROOT / "fma_dl.py"), "--data", str(data), "--url", server.url]
-    child = subprocess.Popen(
-        [*command, "--no-verify"], env={**os.environ, **loopback.ENV}, stderr=subprocess.PIPE
-    )
+    words = ["--data", data, "--url", server.url, "--no-verify"]
+    child = Run("fma_dl.py", *words, env=loopback.ENV)
     wait_for(lambda: any("small" in path for path, _ in server.requests))
     child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=30)
+    _, told = child.communicate()
     assert child.returncode == 130
-    assert b"fma: 0 done, 0 already there, 10 missing" in told
-    assert b"interrupted; run the same command to go on" in told
-    assert b"Traceback" not in told
+    assert "fma: 0 done, 0 already there, 10 missing" in told
+    assert "interrupted; run the same command to go on" in told
+    assert "Traceback" not in told
 
 
 def wait_for(condition, timeout_s=30):

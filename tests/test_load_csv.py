@@ -17,7 +17,7 @@ import fake_spotdl
 import loopback
 import mutagen
 import pytest
-from conftest import ROOT, run_script, write_tune
+from conftest import ROOT, Run, run_script, write_tune
 
 from songrec import catalogue, download
 from songrec.errors import LibraryError, UsageError
@@ -132,12 +132,9 @@ def test_failed_tracks_are_left_until_asked(data, bin_folder, clip):
 def test_killed_twice_then_finished(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     flags = ["--per-genre", "20", "--limit", "45"]
-    command = [sys.executable, str(ROOT / "load_csv.py"), "--data", str(data), *flags]
     env = fake_spotdl.install(bin_folder, clip, fail_third=True, slow_s=0.02)
     for n_songs in (5, 15):
-        child = subprocess.Popen(
-            command, env={**os.environ, **env}, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        child = Run("load_csv.py", "--data", data, *flags, env=env)
         wait_for(lambda n=n_songs: len(list(data.glob("song_db/songs/*.mp3"))) > n)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
@@ -164,14 +161,10 @@ def wait_for(condition, timeout_s=60):
 def test_ctrl_c_says_what_is_done_and_ends_spotdl(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     env = fake_spotdl.install(bin_folder, clip, slow_s=0.3)
-    command = [sys.executable, str(ROOT / "load_csv.py"), "--data", str(data)]
-    child = subprocess.Popen(
-        command, env={**os.environ, **env}, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    child = Run("load_csv.py", "--data", data, env=env)
     wait_for(lambda: fake_spotdl.calls(bin_folder))
     child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=30)
+    _, told = child.communicate()
     assert child.returncode == 130
     assert "songs: 0 came" in told
     assert "interrupted; run the same command to go on" in told
@@ -212,11 +205,10 @@ def test_a_long_rate_limit_ends_the_run_with_what_came_ready(data, bin_folder, c
         "exit": 1,
     }
     env = fake_spotdl.install(bin_folder, clip, slow_s=0.1)
-    command = [sys.executable, str(ROOT / "load_csv.py"), "--data", str(data), "--limit", "30"]
-    child = subprocess.Popen(command, env={**os.environ, **env}, stderr=subprocess.PIPE, text=True)
+    child = Run("load_csv.py", "--data", data, "--limit", "30", env=env)
     wait_for(lambda: fake_spotdl.calls(bin_folder))
     fake_spotdl.install(bin_folder, clip, **limit)
-    _, told = child.communicate(timeout=60)
+    _, told = child.communicate()
     assert child.returncode == 1
     assert "retry after 86400 s" in told
     assert "Run the same command again after" in told
@@ -395,8 +387,7 @@ def test_dry_run_only_lists(data, bin_folder, clip):
 def test_two_runs_at_once(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     env = fake_spotdl.install(bin_folder, clip, slow_s=0.05)
-    command = [sys.executable, str(ROOT / "load_csv.py"), "--data", str(data), "--limit", "8"]
-    first = subprocess.Popen(command, env={**os.environ, **env}, stderr=subprocess.DEVNULL)
+    first = Run("load_csv.py", "--data", data, "--limit", "8", env=env)
     wait_for(lambda: fake_spotdl.calls(bin_folder))
     second = load(data, env=env)
     assert second.returncode == 1

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, on_small_disk, run_script, tree, write_tune
+from conftest import ROOT, Run, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
 from songrec.picture import read_origin, read_picture, save_png
@@ -91,23 +92,22 @@ def test_without_spectrograms_it_says_what_to_run(data):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def processes_of(data):
-    """Count the processes that have `data` in their command line."""
-    count = 0
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
-            try:
-                with open(f"/proc/{entry}/cmdline", "rb") as handle:
-                    count += os.fsencode(data) in handle.read()
-            except OSError:
-                continue
-    return count
+def is_at_work(session):
+    """Tell whether a process of a session lives; one that is only not collected does not."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, of_session = entry.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(of_session) == session and state not in "ZX":
+            return True
+    return False
 
 
-def wait_for_workers(data):
+def wait_for_workers(session):
     """Wait until the workers of a killed run have noticed and gone."""
     deadline_s = time.monotonic() + 20
-    while processes_of(data):
+    while is_at_work(session):
         assert time.monotonic() < deadline_s, "workers outlived the killed run"
         time.sleep(0.02)
 
@@ -120,23 +120,25 @@ def test_killed_twenty_times_it_ends_with_the_same_files(data, script, tmp_path)
     if script == "spotify_slices.py":
         stage("spotify_specs.py", data)
     made = data / "song_db" / ("specs" if script == "spotify_specs.py" else "slices")
-    command = [sys.executable, ROOT / script, "-m", "Test", "--data", data, "-q", "--force"]
-    start_s = time.monotonic()
-    subprocess.run(command, check=True, timeout=120)
-    whole_run_s = time.monotonic() - start_s
+    command = [script, "-m", "Test", "--data", data, "-q"]
+    subprocess.run([sys.executable, ROOT / script, *command[1:]], check=True, timeout=120)
     undisturbed = tree(made)
+    start_s = time.monotonic()
+    assert run_script(*command, "--force").returncode == 0
+    whole_run_s = time.monotonic() - start_s
+    assert tree(made) == undisturbed
     shutil.rmtree(made)
 
     rng = random.Random(0)
     n_killed, partial = 0, set()
     while n_killed < 20:
-        process = subprocess.Popen(command[:-1])
+        process = Run(*command)
         time.sleep(rng.uniform(0.3, 1.0) * whole_run_s)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             n_killed += 1
         process.wait()
-        wait_for_workers(data)
+        wait_for_workers(process.pid)
         files = tree(made)
         partial.add(len(files))
         for name, content in files.items():
@@ -153,14 +155,15 @@ def test_killed_twenty_times_it_ends_with_the_same_files(data, script, tmp_path)
 
 def test_interrupted_it_says_what_is_done_and_goes_on(data):
     folder = data / "song_db/songs"
-    for number in range(30):
-        write_tune(folder / f"Ann - {number}.wav", seconds=40, seed=number)
-    command = [sys.executable, ROOT / "spotify_specs.py", "-m", "Test", "--data", data, "-j", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    first = write_tune(folder / "Ann - 0.wav", seconds=40)
+    for number in range(1, 30):
+        (folder / f"Ann - {number}.wav").hardlink_to(first)
+    process = Run("spotify_specs.py", "-m", "Test", "--data", data, "-j", "1")
     while not list((data / "song_db").glob("specs/Ann*.png")):
-        time.sleep(0.02)
+        assert process.poll() is None
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in told
     assert "interrupted" in told and "already there" in told
@@ -175,13 +178,13 @@ def test_two_runs_at_once_do_no_harm(data):
     for number in range(16):
         write_tune(folder / f"Ann - {number}.wav", seconds=10, seed=number)
     for script, made in [("spotify_specs.py", "specs"), ("spotify_slices.py", "slices")]:
-        command = [sys.executable, ROOT / script, "-m", "Test", "--data", data, "-q", "--force"]
-        runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+        command = [script, "-m", "Test", "--data", data, "-q", "--force"]
+        runs = [Run(*command) for _ in range(3)]
         for run in runs:
-            _, told = run.communicate(timeout=120)
-            assert (run.returncode, told) == (0, b"")
+            _, told = run.communicate()
+            assert (run.returncode, told) == (0, "")
         together = tree(data / "song_db" / made)
-        subprocess.run(command, check=True, timeout=120)
+        assert run_script(*command).returncode == 0
         assert tree(data / "song_db" / made) == together
 
 

@@ -5,14 +5,12 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, on_small_disk, run_script, tree, write_tune
+from conftest import Run, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
 import model
@@ -237,7 +235,7 @@ def test_the_light_network_takes_any_length_and_gives_unit_vectors():
 def test_the_designs_network_trains(train_db, tmp_path):
     """One epoch of the default architecture, as `-m Train` does without flags."""
     load(train_db, "--size", "0.75")
-    done = train(train_db, tmp_path / "model.pt", "--epochs", "1")
+    done = train(train_db, tmp_path / "model.pt", "--epochs", "1", "-j", "1")
     assert done.returncode == 0, done.stderr
     shown = run_script("summary.py", "--model", tmp_path / "model.pt")
     assert shown.returncode == 0, shown.stderr
@@ -287,10 +285,8 @@ def test_resumed_after_a_kill_it_ends_as_if_undisturbed(train_db, tmp_path):
 
     out = tmp_path / "killed/model.pt"
     state = out.parent / "model/checkpoint.pt"
-    command = [sys.executable, ROOT / "recommender.py", "-m", "Train", "--data", train_db]
-    process = subprocess.Popen(
-        [*command, "--model", out, *flags], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    words = ["-m", "Train", "--data", train_db, "--model", out, *flags]
+    process = Run("recommender.py", *words)
     while not state.exists():
         time.sleep(0.02)
         assert process.poll() is None
@@ -310,29 +306,13 @@ def test_resumed_after_a_kill_it_ends_as_if_undisturbed(train_db, tmp_path):
 def test_interrupted_training_says_how_to_go_on(train_db, tmp_path):
     load(train_db)
     out = tmp_path / "out/model.pt"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            ROOT / "recommender.py",
-            "-m",
-            "Train",
-            "--data",
-            train_db,
-            "--model",
-            out,
-            "--epochs",
-            "50",
-            "--batch-size",
-            "8",
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    words = ["-m", "Train", "--data", train_db, "--model", out, *LIGHT, "--epochs", "50"]
+    process = Run("recommender.py", *words, "--batch-size", "8")
     while not (out.parent / "model/checkpoint.pt").exists():
+        assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate()
     assert process.returncode == 130
     assert "--resume" in told and "Traceback" not in told
 
