@@ -63,21 +63,29 @@ class Database:
         LibraryError
             If the folder is missing, cannot be read, or holds no audio file.
         """
-        if not self.songs_dir.exists():
+        songs = self.songs_if_any()
+        if not songs:
             raise LibraryError(
-                f"there is no folder {self.songs_dir}: make it and put music into it "
+                f"there are no songs in {self.songs_dir}: put music there "
                 f"({', '.join(sorted(AUDIO_ENDINGS))})"
             )
+        return songs
+
+    def songs_if_any(self) -> list[Song]:
+        """List the audio files as `songs` does; none where the folder is missing or empty.
+
+        Raises
+        ------
+        LibraryError
+            If the folder cannot be read.
+        """
+        if not self.songs_dir.exists():
+            return []
         paths = {
             _printable(path.relative_to(self.songs_dir)): path
             for path in walk_files(self.songs_dir)
             if path.suffix.lower() in AUDIO_ENDINGS and not path.name.startswith("._")
         }
-        if not paths:
-            raise LibraryError(
-                f"no songs in {self.songs_dir}: put music there "
-                f"({', '.join(sorted(AUDIO_ENDINGS))})"
-            )
         names = {file: file[: -len(path.suffix)] for file, path in paths.items()}
         keys = assign_keys(names.items())
         return [Song(file, names[file], keys[file], paths[file]) for file in sorted(paths)]

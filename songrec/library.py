@@ -133,7 +133,10 @@ def open_library(database: Database, model_path: Path, options: Options) -> Libr
 def list_new_songs(database: Database, model_path: Path) -> list[str]:
     """Return the keys of the songs that `open_library` would embed."""
     prints = _fingerprints(database)
-    with VectorStore(database.vectors_db, model_digest(model_path), RECIPE.digest) as store:
+    digest = model_digest(model_path)
+    if not database.vectors_db.exists():
+        return list(prints)
+    with VectorStore(database.vectors_db, digest, RECIPE.digest) as store:
         known = store.load().fingerprints
     return [key for key in prints if known.get(key) != prints[key]]
 
@@ -215,10 +218,8 @@ def draw_references(descriptions: Descriptions, keys: list[str]) -> Descriptions
 def _join(
     database: Database, stored: StoredSongs, prints: dict[str, str], references: Descriptions
 ) -> Library:
-    """Match vectors with the audio files; where `songs/` is there, it says what exists."""
-    by_key = {}
-    if database.songs_dir.exists():
-        by_key = {song.key: song for song in database.songs()}
+    """Match vectors with the audio files; where `songs/` holds any, it says what exists."""
+    by_key = {song.key: song for song in database.songs_if_any()}
     songs, rows = [], []
     for row, (key, made_from) in enumerate(stored.fingerprints.items()):
         if made_from != prints.get(key) or (by_key and key not in by_key):

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,16 @@ def test_the_answer_as_text_and_json(prepared):
     assert [r["similarity"] for r in rows] == sorted((r["similarity"] for r in rows), reverse=True)
     assert "Artist 2 - Song 9" not in [row["song"] for row in rows]
     assert len(recommend(prepared, "Artist 2 - Song 9").stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize("ranking", ["full", "cosine"])
+@pytest.mark.parametrize("more", [[], ["--keep-versions"]])
+def test_a_song_is_never_its_own_answer(prepared, ranking, more):
+    name = "Artist 2 - Song 9"
+    flags = ["--ranking", ranking, "--max-per-artist", "0", *more]
+    songs = [row["song"] for row in answer_of(prepared, name, "30", *flags)["recommendations"]]
+    assert len(songs) == len(set(songs)) == 23
+    assert name not in songs
 
 
 def test_cosine_ranking_is_the_cosine_of_the_mean_slice_vectors(prepared):
@@ -236,6 +247,17 @@ def test_a_linked_song_asked_for_by_its_file_is_not_its_own_answer(library):
     assert "Zed - Linked" not in [row["song"] for row in rows["recommendations"]]
 
 
+def test_an_empty_folder_of_songs_is_as_none_at_all(library):
+    """What is asked for stands in slices/; that is all the script says it reads."""
+    shutil.rmtree(library / "data/song_db/songs")
+    without = answer_of(library, "Artist 0 - Song 0", "5")
+    assert len(without["recommendations"]) == 5
+    (library / "data/song_db/songs").mkdir()
+    assert answer_of(library, "Artist 0 - Song 0", "5") == without
+    (library / "data/song_db/songs/cover.jpg").write_bytes(b"no music")
+    assert answer_of(library, "Artist 0 - Song 0", "5") == without
+
+
 def test_a_broken_model_does_not_spoil_the_library(library):
     good = (library / "model.pt").read_bytes()
     content = torch.load(library / "model.pt", weights_only=True)
@@ -254,7 +276,7 @@ def test_dry_run_and_limit(library):
     listed = recommend(library, "Artist 0 - Song 0", "--dry-run")
     assert listed.returncode == 0
     assert len(listed.stdout.splitlines()) == 24 and "embed Artist 0 - Song 0" in listed.stdout
-    assert vectors_of(library) == {}
+    assert not (library / "data/song_db/vectors.db").exists()
     some = recommend(library, "Artist 0 - Song 0", "--limit", "5")
     assert some.returncode == 0 and len(vectors_of(library)) == 5
     waiting = recommend(library, "Artist 5 - Song 23", "--limit", "1")
@@ -484,14 +506,24 @@ def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
     assert recommend(tmp_path, "Song 500", "10").returncode == 0  # measures the scales
     command = [sys.executable, ROOT / "recommender.py", "-m", "Recommend", "Song 500", "10"]
     command += ["--data", tmp_path / "data", "--model", tmp_path / "model.pt"]
-    for _ in range(20):  # a busy machine makes some of them late
+    seconds = []
+    while len(seconds) < 20 and min(seconds, default=1) >= 0.5:
         start_s = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        seconds = time.perf_counter() - start_s
-        assert len(done.stdout.splitlines()) == 10
-        if seconds < 0.5:
-            break
-    assert seconds < 0.5
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert len(process.stdout.readlines()) == 10
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            taken_s = time.perf_counter() - start_s
+            seconds.append(taken_s - waited_for_a_core_s(process.pid))
+        assert process.returncode == 0
+    assert min(seconds) < 0.5
+
+
+def waited_for_a_core_s(pid):
+    """Tell how long a process could have run but others had the cores; 0 where nothing tells."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 # --- the ranking itself ----------------------------------------------------------------------
