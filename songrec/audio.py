@@ -88,7 +88,11 @@ def _decode(path: Path) -> tuple[np.ndarray, str | None]:
         if sound.samplerate < 1 or sound.channels < 1:
             raise UndecodableError("the file states no sample rate or no channels")
         stream = soxr.ResampleStream(
-            sound.samplerate, RECIPE.sample_rate_hz, 1, dtype="float32", quality="HQ"
+            sound.samplerate,
+            RECIPE.sample_rate_hz,
+            1,
+            dtype="float32",
+            quality=RECIPE.soxr_quality,
         )
         blocks = []
         n_read = 0

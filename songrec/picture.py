@@ -13,7 +13,7 @@ from songrec.audio import load_audio
 from songrec.database import Database, Song
 from songrec.errors import BadPictureError
 from songrec.files import atomic_path
-from songrec.recipe import RECIPE
+from songrec.recipe import RECIPE, Recipe
 
 _BLOCK_FRAMES = 1024
 _AMIN = 1e-10  # librosa.power_to_db's floor
@@ -52,8 +52,8 @@ class Origin:
 def mel_picture(samples: np.ndarray) -> np.ndarray:
     """Draw the mel spectrogram of mono samples by the recipe.
 
-    Power mel spectrogram (Slaney's mel scale and area normalisation, as in librosa), in
-    decibels below its own maximum, cut at -`top_db`.
+    Power mel spectrogram (mel scale and normalisation as librosa has them), in decibels below
+    its own maximum, cut at -`top_db`.
 
     Parameters
     ----------
@@ -75,34 +75,37 @@ def mel_picture(samples: np.ndarray) -> np.ndarray:
 
 def _mel_power(samples: np.ndarray) -> np.ndarray:
     """Return the power mel spectrogram [shape=(n_mels, n_frames), dtype=float32]."""
-    filters, window = _filters_and_window()
-    padded = np.pad(samples.astype(np.float32, copy=False), RECIPE.n_fft // 2)
+    filters, window = _filters_and_window(RECIPE)
+    samples = samples.astype(np.float32, copy=False)
+    padded = np.pad(samples, RECIPE.n_fft // 2, mode=RECIPE.pad_mode)
     frames = np.lib.stride_tricks.sliding_window_view(padded, RECIPE.n_fft)[:: RECIPE.hop_length]
     mel = np.empty((RECIPE.n_mels, len(frames)), dtype=np.float32)
     for start in range(0, len(frames), _BLOCK_FRAMES):
         block = frames[start : start + _BLOCK_FRAMES] * window
         spectrum = scipy.fft.rfft(block, axis=1, overwrite_x=True)
         power = spectrum.real**2 + spectrum.imag**2
+        if RECIPE.power != 2.0:
+            power **= RECIPE.power / 2.0
         mel[:, start : start + len(block)] = filters @ power.T
     return mel
 
 
 @functools.cache
-def _filters_and_window() -> tuple[np.ndarray, np.ndarray]:
-    """Return librosa's mel filters [shape=(n_mels, 1 + n_fft // 2)] and a Hann window."""
+def _filters_and_window(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Return librosa's mel filters [shape=(n_mels, 1 + n_fft // 2)] and the window."""
     import librosa.filters
 
     filters = librosa.filters.mel(
-        sr=RECIPE.sample_rate_hz,
-        n_fft=RECIPE.n_fft,
-        n_mels=RECIPE.n_mels,
-        fmin=RECIPE.f_min_hz,
-        fmax=RECIPE.f_max_hz,
-        htk=False,
-        norm=RECIPE.mel_norm,
+        sr=recipe.sample_rate_hz,
+        n_fft=recipe.n_fft,
+        n_mels=recipe.n_mels,
+        fmin=recipe.f_min_hz,
+        fmax=recipe.f_max_hz,
+        htk=recipe.mel_scale == "htk",
+        norm=recipe.mel_norm,
         dtype=np.float32,
     )
-    window = librosa.filters.get_window(RECIPE.window, RECIPE.n_fft, fftbins=True)
+    window = librosa.filters.get_window(recipe.window, recipe.n_fft, fftbins=True)
     return filters, window.astype(np.float32)
 
 

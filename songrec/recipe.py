@@ -17,20 +17,26 @@ class Recipe:
     """Everything that decides the pixels of a spectrogram and the cut of a slice.
 
     Training and every query use the same recipe; vectors of two recipes are not comparable.
+
+    Attributes
+    ----------
+    decoder, mono
+        For the reader and the digest alone: what they say is in `audio.py`, and another way
+        to do it would be other code there.
     """
 
     decoder: str = "libsndfile, else ffmpeg"
     mono: str = "mean of the channels"
-    resampler: str = "soxr HQ"
+    resampler: Literal["soxr HQ", "soxr VHQ", "soxr MQ"] = "soxr HQ"
     sample_rate_hz: int = 22_050
     n_fft: int = 2048
     hop_length: int = 512
     window: str = "hann"
-    pad_mode: str = "constant"
+    pad_mode: Literal["constant", "reflect", "edge"] = "constant"
     n_mels: int = 128
     f_min_hz: float = 0.0
     f_max_hz: float = 8_000.0
-    mel_scale: str = "slaney"
+    mel_scale: Literal["slaney", "htk"] = "slaney"
     mel_norm: Literal["slaney"] = "slaney"
     power: float = 2.0
     top_db: float = 80.0
@@ -41,6 +47,11 @@ class Recipe:
         """First 12 hexadecimal digits of the SHA-256 of the recipe's sorted JSON."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def soxr_quality(self) -> str:
+        """The quality of `resampler`, as soxr calls it."""
+        return self.resampler.removeprefix("soxr ")
 
     @property
     def slice_s(self) -> float:

@@ -1,5 +1,6 @@
 """Songs to spectrograms: the pixels, the formats, the ugly files, running again."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,12 +10,15 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLE_RATE_HZ, on_small_disk, run_script, tree, tune, write_tune
+import torch
+from conftest import ROOT, SAMPLE_RATE_HZ, on_small_disk, run_script, tree, tune, write_tune
 from PIL import Image
 
+from songrec import audio, picture
 from songrec.audio import load_audio
 from songrec.files import part_name
 from songrec.picture import mel_picture
+from songrec.recipe import RECIPE
 from songrec.skips import SkipList
 
 
@@ -51,6 +55,42 @@ def test_pixels_equal_librosas_within_one_grey_level(tmp_path, ending, sample_ra
     assert ours.max() == 255
 
 
+@pytest.mark.parametrize(
+    ("change", "in_librosa"),
+    [
+        ({}, {}),
+        ({"mel_scale": "htk"}, {"htk": True}),
+        ({"pad_mode": "reflect"}, {"pad_mode": "reflect"}),
+        ({"power": 1.0}, {"power": 1.0}),
+        ({"window": "hamming"}, {"window": "hamming"}),
+    ],
+)
+def test_the_recipe_says_how_the_picture_is_drawn(monkeypatch, change, in_librosa):
+    monkeypatch.setattr(picture, "RECIPE", dataclasses.replace(RECIPE, **change))
+    samples = tune(4, seed=5)
+    flags = {"sr": 22_050, "n_fft": 2048, "hop_length": 512, "n_mels": 128, "fmax": 8000}
+    flags |= {"pad_mode": "constant"} | in_librosa
+    mel = librosa.feature.melspectrogram(y=samples, **flags)
+    level_db = librosa.power_to_db(mel, ref=np.max, top_db=80)
+    theirs = np.rint((level_db[::-1] + 80) / 80 * 255)
+    assert np.abs(mel_picture(samples).astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("quality", ["HQ", "MQ"])
+def test_the_recipe_says_how_well_to_resample(monkeypatch, tmp_path, quality):
+    path = write_tune(tmp_path / "song.wav", sample_rate_hz=44_100)
+    monkeypatch.setattr(audio, "RECIPE", dataclasses.replace(RECIPE, resampler=f"soxr {quality}"))
+    ours, _ = load_audio(path)
+    theirs = {q: librosa.load(path, sr=22_050, res_type=f"soxr_{q}")[0] for q in ("hq", "mq")}
+    apart = {q: np.abs(ours - samples).max() for q, samples in theirs.items()}
+    assert apart[quality.lower()] == min(apart.values()) < max(apart.values()) / 10
+
+
+def test_the_recipe_is_the_one_the_shipped_model_learnt_from():
+    assert RECIPE.digest == "d09d04e09edf"
+    assert torch.load(ROOT / "model.pt", weights_only=True)["recipe_digest"] == RECIPE.digest
+
+
 def test_long_songs_are_drawn_in_blocks_as_if_whole(tmp_path):
     path = tmp_path / "long.flac"
     soundfile.write(path, tune(80, seed=3), SAMPLE_RATE_HZ)
@@ -60,9 +100,9 @@ def test_long_songs_are_drawn_in_blocks_as_if_whole(tmp_path):
 
 def test_highest_band_is_the_top_row(tmp_path):
     time_s = np.arange(4 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
-    picture = mel_picture(np.sin(2 * np.pi * 7000 * time_s).astype(np.float32))
-    assert picture[:, 50].argmax() < 20
-    assert picture.min() == 0
+    drawn = mel_picture(np.sin(2 * np.pi * 7000 * time_s).astype(np.float32))
+    assert drawn[:, 50].argmax() < 20
+    assert drawn.min() == 0
 
 
 def test_every_format_gives_a_picture(data):
@@ -152,11 +192,10 @@ def test_if_nothing_can_be_done_the_run_fails(data):
 def test_no_folder_no_songs_unreadable_folder(data):
     missing = specs(data)
     assert missing.returncode == 1
-    assert len(missing.stderr.strip().splitlines()) == 1 and "there is no folder" in missing.stderr
+    assert len(missing.stderr.strip().splitlines()) == 1 and "no songs in" in missing.stderr
     (data / "song_db/songs").mkdir(parents=True)
     empty = specs(data)
-    assert empty.returncode == 1
-    assert len(empty.stderr.strip().splitlines()) == 1 and "no songs in" in empty.stderr
+    assert (empty.returncode, empty.stderr) == (1, missing.stderr)
     (data / "song_db/songs").rmdir()
     (data / "song_db/songs").write_text("a file in place of the folder")
     unreadable = specs(data)
