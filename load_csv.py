@@ -14,7 +14,9 @@ A track that failed is not tried again until --retry-skipped.
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from songrec import cli
@@ -50,11 +52,14 @@ def load_songs(args: argparse.Namespace) -> int:
     database = Database(args.data, "Test")
     check_recipe(database)
     stopped_by = None
-    with one_at_a_time(database.root, "load_csv"), Ledger(database.root / "downloads.db") as ledger:
+    # A dry run writes nothing, so it needs no lock, which would be a file.
+    lock = nullcontext() if args.dry_run else one_at_a_time(database.root, "load_csv")
+    with lock, Ledger(database.root / "downloads.db", dry_run=args.dry_run) as ledger:
         with Intake(database, cli.options_from(args), tell_failures=False) as intake:
             entries = sample(args, intake, ledger)
             if args.dry_run:
-                print(*(f"{entry.genre}: {entry.name}" for entry in entries), sep="\n")
+                for entry in entries:
+                    print(cli.printable(f"{entry.genre}: {entry.name}"))
                 return cli.EXIT_OK
             try:
                 with intake.bar(len(entries)):
@@ -79,21 +84,21 @@ def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "lis
     songs_dir = intake.database.songs_dir
     wish = catalogue.Wish(args.per_genre, catalogue.genres_of(args.genre), args.limit, args.seed)
     ledger.forget_gone(lambda file: (songs_dir / file).exists())
-    if args.retry_skipped and not args.dry_run:
+    if args.retry_skipped:
         ledger.retry_failed(wish.sample)
     left = ledger.wanted(wish.sample)
     if left:
         intake.tell(f"going on with {len(left)} songs drawn before")
         return left[: args.limit]
-    path = args.csv or catalogue.find_csv(args.data)
-    if not args.csv and not path.exists():
-        download(catalogue.URL, path, quiet=args.quiet)
     known = ledger.ids("came", "failed")
-    entries = catalogue.draw(
-        catalogue.read_csv(path), wish, known, lambda name: intake.shelf.find(name) is not None
-    )
-    if not args.dry_run:
-        ledger.want(entries, wish.sample)
+    with TemporaryDirectory(prefix="songrec-") as scratch:
+        path = args.csv or catalogue.find_csv(args.data)
+        if not args.csv and not path.exists():
+            path = Path(scratch) / path.name if args.dry_run else path
+            download(catalogue.URL, path, quiet=args.quiet)
+        table = catalogue.read_csv(path)
+    entries = catalogue.draw(table, wish, known, lambda name: intake.shelf.find(name) is not None)
+    ledger.want(entries, wish.sample)
     return entries
 
 

@@ -59,13 +59,24 @@ _ENTRY_COLUMNS = ", ".join(field.name for field in dataclasses.fields(Entry))
 
 
 class Ledger:
-    """Remembers each track's state; every change is on disk when the call returns."""
+    """Remembers each track's state; every change is on disk when the call returns.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    dry_run
+        Work on a copy in memory: nothing is written, and what is not there is not made.
+    """
+
+    def __init__(self, path: Path, *, dry_run: bool = False) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not dry_run:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with self._told():
-            self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
+            self._db = sqlite3.connect(":memory:" if dry_run else path, timeout=_BUSY_TIMEOUT_S)
+            if dry_run and path.exists():
+                uri = f"{path.absolute().as_uri()}?mode=ro"
+                with contextlib.closing(sqlite3.connect(uri, uri=True)) as on_disk:
+                    on_disk.backup(self._db)
             with self._db:
                 self._db.execute(_SCHEMA)
 

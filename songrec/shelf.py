@@ -39,7 +39,6 @@ class Shelf:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        database.songs_dir.mkdir(parents=True, exist_ok=True)
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         self._by_size: dict[int, list[Path]] = defaultdict(list)
         self._digests: dict[Path, bytes] = {}
@@ -70,6 +69,7 @@ class Shelf:
         DiskFullError
             If there is no space left.
         """
+        self.database.songs_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(self.database.root / ".shelf.lock"):
             self._refresh()
             try:
@@ -86,6 +86,8 @@ class Shelf:
 
     def _refresh(self) -> None:
         """Look at the folder again if another run, or somebody, has put songs there."""
+        if not self.database.songs_dir.exists():
+            return
         mtime_ns = self.database.songs_dir.stat().st_mtime_ns
         if mtime_ns == self._seen_mtime_ns:
             return

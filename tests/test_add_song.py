@@ -182,6 +182,18 @@ def test_link_leaves_the_file_where_it_is(data, tmp_path):
     assert (data / "song_db" / "slices" / "Ann - One" / "0000.png").exists()
 
 
+def test_dry_run_writes_nothing(data, tmp_path):
+    source = tagged(tmp_path / "x.mp3", "Ann", "One")
+    for flags, told in (
+        (["--file", source], f"add {source} as Ann - One"),
+        (["-u", TRACK_URL], ""),
+    ):
+        done = add(data, "--dry-run", *flags)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == (told or f"add {TRACK_URL}")
+        assert not list(data.iterdir())
+
+
 def test_songs_that_are_in_the_library_are_there(data, songs):
     done = add(data, "--file", songs)
     assert "0 came, 4 already there" in done.stderr

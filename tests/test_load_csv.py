@@ -17,7 +17,7 @@ import fake_spotdl
 import loopback
 import mutagen
 import pytest
-from conftest import ROOT, Run, run_script, write_tune
+from conftest import ROOT, Run, run_script, tree, write_tune
 
 from songrec import catalogue, download
 from songrec.errors import LibraryError, UsageError
@@ -378,10 +378,40 @@ def test_bad_csvs_are_told(data, tmp_path):
 def test_dry_run_only_lists(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     env = fake_spotdl.install(bin_folder, clip)
+    before = tree(data)
     done = load(data, "--per-genre", "2", "--dry-run", env=env)
+    assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 6
     assert not fake_spotdl.calls(bin_folder)
-    assert not ledger_rows(data)
+    assert tree(data) == before and [path.name for path in data.iterdir()] == list(before)
+
+
+def test_dry_run_knows_what_came_and_failed_and_changes_nothing(data, bin_folder, clip):
+    rows = [(track_id(n), "Ann", f"Song {n}", "jazz") for n in range(4)]
+    write_csv(data / "spotify_tracks.csv", rows=rows)
+    env = fake_spotdl.install(bin_folder, clip, fail=[track_id(2)])
+    load(data, "--limit", "4", env=env)
+    (data / "song_db/songs/Ann - Song 0.mp3").unlink()
+    before = tree(data)
+    done = load(data, "--dry-run", env=env)
+    assert done.stdout.splitlines() == ["jazz: Ann - Song 0"]
+    assert tree(data) == before
+    retried = load(data, "--dry-run", "--retry-skipped", env=env)
+    assert retried.stdout.splitlines() == ["jazz: Ann - Song 2"]
+    assert tree(data) == before
+
+
+def test_dry_run_downloads_the_csv_but_keeps_it_not(data, tmp_path, monkeypatch, capfd):
+    import load_csv
+
+    (tmp_path / "served").mkdir()
+    write_csv(tmp_path / "served/dataset.csv")
+    with loopback.serve(tmp_path / "served") as server:
+        monkeypatch.setattr(catalogue, "URL", server.url + "dataset.csv")
+        flags = ["--data", str(data), "--per-genre", "2", "--dry-run", "-q"]
+        assert load_csv.load_songs(load_csv.build_parser().parse_args(flags)) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 6
+    assert not list(data.iterdir())
 
 
 def test_two_runs_at_once(data, bin_folder, clip):
