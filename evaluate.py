@@ -102,6 +102,10 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Measure what the mode says; return the exit status."""
     if args.mode == "Test":
+        names = [*SYSTEMS, *(name for name, _ in [*args.vectors, *args.against])]
+        twice = [name for number, name in enumerate(names) if name in names[:number]]
+        if twice:
+            raise UsageError(f"the name {twice[0]!r} is taken: give --vectors or --against another")
         return evaluate_recommendations(args)
     if args.systems or args.vectors or args.against or args.split:
         raise UsageError("--systems, --vectors, --against and --split go with -m Test")

@@ -2,7 +2,7 @@
 
 reads   train_db/slices/, train_db/tracks.csv   (columns song,artist,title,album,genre,split)
 writes  train_db/arrays/   train_x.npy, train_y.npy, train_song.npy, the same for test,
-                           labels.json, songs.csv
+                           labels.json, songs.csv; what they hold to stdout
 
 Songs are split, never slices, and an artist's songs stay on one side.
 
@@ -23,7 +23,6 @@ def build_parser() -> argparse.ArgumentParser:
         "-s",
         "--size",
         type=share,
-        default=1.0,
         metavar="SHARE",
         help="share of the songs that train (default: 1.0, all of them: no test set)",
     )
@@ -37,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="official: obey the column split of tracks.csv (train, valid, test)",
     )
     parser.add_argument(
-        "--seed", type=cli.not_negative_int, default=0, help="of the random split (default: 0)"
+        "--seed", type=cli.not_negative_int, metavar="N", help="of the random split (default: 0)"
     )
     cli.add_common_flags(parser)
     return parser
@@ -58,12 +57,17 @@ def load_training_data(args: argparse.Namespace) -> int:
     """Bring `arrays/` up to date with slices and labels; return the exit status."""
     from songrec import arrays
     from songrec.database import Database, Song
+    from songrec.errors import UsageError
     from songrec.files import atomic_path, remove_stale_parts
     from songrec.labels import read_tracks
     from songrec.recipe import check_mark
     from songrec.slices import check_slices, songs_with_slices
     from songrec.stage import Stage
 
+    if args.split == "official" and (args.size is not None or args.seed is not None):
+        raise UsageError("--split official takes the split from tracks.csv: no --size, no --seed")
+    size = 1.0 if args.size is None else args.size
+    seed = args.seed or 0
     options = cli.options_from(args)
     database = Database(args.data, "Train")
     check_mark(database.slices_dir, rebuild="python spotify_slices.py -m Train --force")
@@ -76,7 +80,7 @@ def load_training_data(args: argparse.Namespace) -> int:
 
         def plan_for(songs: list[Song]) -> arrays.Plan:
             return arrays.make_plan(
-                songs, tracks, label=args.label, size=args.size, split=args.split, seed=args.seed
+                songs, tracks, label=args.label, size=size, split=args.split, seed=seed
             )
 
         stage.forget_absent(songs)
@@ -94,8 +98,9 @@ def load_training_data(args: argparse.Namespace) -> int:
             with atomic_path(database.arrays_dir) as part:
                 arrays.allocate(plan, part)
                 arrays.fill(part, plan, readable)
-        for line in [*plan.notes, plan.summary()]:
+        for line in plan.notes:
             stage.tell(line)
+        print(plan.summary())
     return stage.exit_status
 
 

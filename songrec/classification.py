@@ -21,6 +21,8 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     ------
     LabelError
         If there are no test songs, or the model tells other classes apart.
+    ModelError, RecipeMismatchError
+        As `load_model` does.
     """
     data = open_arrays(database)
     if data.test is None:
@@ -28,7 +30,7 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
             "the arrays hold no test songs; run: python load_training_data.py --size 0.8"
         )
     trained = load_model(model_path)
-    if trained.classes != data.classes:
+    if (trained.label, trained.classes) != (data.label, data.classes):
         raise LabelError(
             f"{model_path} tells {trained.label}s {trained.classes[:5]} apart, the arrays hold "
             f"{data.label}s {data.classes[:5]}"
@@ -38,6 +40,8 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     figures = measured.as_figures(data.classes)
     right = np.diag(measured.confusion)
     totals = measured.confusion.sum(axis=1)
+    # Of other arrays, or of a model that does not say, the test songs may have been trained on.
+    figures["trained_on_these_arrays"] = trained.metrics.get("data_digest") == data.digest
     figures["per_class"] = {
         name: {"right": int(n_right), "n_songs": int(n), "interval_95": wilson_interval(n_right, n)}
         for name, n_right, n in zip(data.classes, right.tolist(), totals.tolist(), strict=True)
@@ -58,6 +62,11 @@ def classification_text(figures: dict[str, Any]) -> str:
         f"chance  {figures['chance']:.1%}; always the commonest class "
         f"{figures['always_the_commonest_class']:.1%}",
     ]
+    if not figures["trained_on_these_arrays"]:
+        lines.append(
+            "the model was not trained on these arrays: if it learnt from any of the test songs, "
+            "it looks better here than it is"
+        )
     for name, of_class in figures["per_class"].items():
         low, high = of_class["interval_95"]
         lines.append(

@@ -257,6 +257,7 @@ class Trainer:
         figures: dict[str, Any] = {
             "label": self.data.label,
             "classes": self.data.classes,
+            "data_digest": self.data.digest,
             "n_songs": {str(split): int(n) for split, n in songs_per_split.items()},
             "n_parameters": sum(p.numel() for p in self.classifier.parameters()),
             "settings": dataclasses.asdict(self.settings),

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import test_recommend
 import test_training
+import torch
 from conftest import run_script, write_tune
 from PIL import Image
 
+import model
+from songrec.checkpoint import TrainedModel, save_model
 from songrec.classification import classification_text, classify_test_songs
 from songrec.cli import Options
 from songrec.database import Database
-from songrec.errors import LabelError
+from songrec.errors import LabelError, RecipeMismatchError
 from songrec.evaluation import (
     MEASURES,
     N_BOOTSTRAP,
@@ -400,7 +403,8 @@ def library(labelled, tmp_path):
 def test_what_cannot_be_measured_is_told_in_one_line(library, without_peers, spoil, flags, told):
     spoil(library)
     flags = [flag.replace("hand=", f"hand={library}/") for flag in flags]
-    done = evaluate(library, *flags, env=without_peers)
+    env = without_peers if {"musly", "bliss"} & {*flags} else None
+    done = evaluate(library, *flags, env=env)
     assert done.returncode == 1, done.stderr
     assert told in done.stderr and done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1
@@ -412,6 +416,9 @@ def test_what_cannot_be_measured_is_told_in_one_line(library, without_peers, spo
         ("Test", ["--vectors", "hand.npz"], "not of the form NAME=FILE"),
         ("Test", ["--systems", "genius"], "invalid choice: 'genius'"),
         ("Train", ["--systems", "random"], "go with -m Test"),
+        ("Test", ["--vectors", "full=hand.npz"], "the name 'full' is taken"),
+        ("Test", ["--against", "bliss=model.pt"], "the name 'bliss' is taken"),
+        ("Test", ["--vectors", "x=a.npz", "--against", "x=b.pt"], "the name 'x' is taken"),
     ],
 )
 def test_flags_that_do_not_fit_are_wrong_usage(tmp_path, mode, flags, told):
@@ -447,15 +454,65 @@ def test_the_classifier_is_measured_on_the_test_songs(train_db, tmp_path):
     with Image.open(tmp_path / "confusion.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
 
+    assert figures["trained_on_these_arrays"]
     text = classification_text(figures)
+    assert "not trained on these arrays" not in text
     assert f"songs   {figures['accuracy_songs']:.1%} of 6 right" in text
     first = figures["per_class"]["genre 0"]
     assert f"  genre 0: {first['right']} of 3 (" in text
 
-    test_recommend.write_model(model)
-    told = r"tells genres \['a', 'b', 'c'\] apart, the arrays hold genres \['genre 0', 'genre 1'\]"
+
+@pytest.fixture
+def arrays_and_model(train_db, tmp_path):
+    """Arrays with test songs, and a model of their classes that was never trained."""
+    assert test_training.load(train_db, "--split", "official").returncode == 0
+    path = tmp_path / "model.pt"
+    write_classifier(path, "genre", ["genre 0", "genre 1"])
+    return Database(train_db, "Train"), path
+
+
+def write_classifier(path, label, classes):
+    architecture = test_recommend.ARCHITECTURE
+    network = model.build(architecture, len(classes))
+    save_model(path, TrainedModel(network, architecture, label, classes, {}, {}))
+
+
+def test_a_model_of_other_arrays_is_measured_with_a_warning(arrays_and_model):
+    figures = classify_test_songs(*arrays_and_model, None)
+    assert not figures["trained_on_these_arrays"]
+    assert "the model was not trained on these arrays" in classification_text(figures)
+
+
+@pytest.mark.parametrize(
+    ("label", "classes", "told"),
+    [
+        ("genre", ["a", "b", "c"], r"tells genres \['a', 'b', 'c'\] apart, the arrays hold genres"),
+        ("genre", ["genre 1", "genre 0"], r"tells genres \['genre 1', 'genre 0'\] apart"),
+        ("artist", ["genre 0", "genre 1"], r"tells artists .* apart, the arrays hold genres"),
+    ],
+)
+def test_a_model_of_other_classes_is_refused(arrays_and_model, label, classes, told):
+    database, path = arrays_and_model
+    write_classifier(path, label, classes)
     with pytest.raises(LabelError, match=told):
-        classify_test_songs(Database(train_db, "Train"), model, None)
-    np.save(train_db / "train_db/arrays/test_y.npy", np.empty(0, dtype=np.int64))
+        classify_test_songs(database, path, None)
+
+
+def test_pictures_of_another_recipe_are_refused(arrays_and_model):
+    database, path = arrays_and_model
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "recipe_digest": "0123456789ab"}, path)
+    with pytest.raises(RecipeMismatchError, match="was trained with recipe 0123456789ab"):
+        classify_test_songs(database, path, None)
+    torch.save(content, path)
+    mark = database.arrays_dir / "recipe.json"
+    mark.write_text(mark.read_text().replace('"digest": "', '"digest": "old'))
+    with pytest.raises(RecipeMismatchError, match=r"load_training_data\.py --force"):
+        classify_test_songs(database, path, None)
+
+
+def test_without_test_songs_it_says_how_to_get_some(arrays_and_model):
+    database, path = arrays_and_model
+    np.save(database.arrays_dir / "test_y.npy", np.empty(0, dtype=np.int64))
     with pytest.raises(LabelError, match=r"no test songs; run: .* --size 0\.8"):
-        classify_test_songs(Database(train_db, "Train"), model, None)
+        classify_test_songs(database, path, None)

@@ -14,7 +14,11 @@ from conftest import Run, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
 import model
+from songrec import training
+from songrec.arrays import open_arrays
 from songrec.augmentation import SpectrogramMasks
+from songrec.database import Database
+from songrec.settings import TrainingSettings
 from songrec.statistics import wilson_interval
 
 LIGHT = ["--architecture", "StridedCNN", "-j", "1"]
@@ -112,6 +116,25 @@ def test_by_default_all_songs_train_and_a_file_says_so(train_db):
     assert len(made["test_y"]) == 0 and made["test_x"].shape == (0, 128, 128)
     note = (train_db / "train_db/arrays/NO_TEST_SET.txt").read_text()
     assert "no test set" in note and "--size 0.8" in note
+
+
+def test_what_the_official_split_would_ignore_is_refused(train_db):
+    # Also where it is what would be taken anyway.
+    for flag, value in (("--size", "1.0"), ("--size", "0.8"), ("--seed", "0")):
+        done = load(train_db, "--split", "official", flag, value)
+        assert done.returncode == 2
+        assert "no --size, no --seed" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not (train_db / "train_db/arrays").exists()
+
+
+def test_quiet_leaves_the_result(train_db):
+    told = "2 genre labels: train 18 songs (36 slices), test 6 songs (12 slices)\n"
+    quiet = load(train_db, "--size", "0.75", "-q")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, told, "")
+    again = load(train_db, "--size", "0.75")
+    assert again.stdout == told
+    assert len(again.stderr.strip().splitlines()) == 1 and "24 already there" in again.stderr
 
 
 def test_the_official_split_is_obeyed(train_db):
@@ -215,21 +238,24 @@ def test_the_network_has_the_sizes_of_the_design():
     assert sum(p.numel() for p in network.parameters()) == 8_017_840
     for n_frames in (1, 30, 128, 300):
         slices = torch.zeros(2, 1, 128, n_frames)
-        assert network(slices).shape == (2, 8)
-        assert network.embedder()(slices).shape == (2, 40)
+        with torch.inference_mode():
+            assert network(slices).shape == (2, 8)
+            assert network.embedder()(slices).shape == (2, 40)
     x = torch.rand(2, 1, 128, 128)
     network.eval()
-    assert torch.allclose(network.classify(network.embedder()(x)), network(x), atol=1e-5)
+    with torch.inference_mode():
+        assert torch.allclose(network.classify(network.embedder()(x)), network(x), atol=1e-5)
 
 
 def test_the_light_network_takes_any_length_and_gives_unit_vectors():
     network = model.build(model.ARCHITECTURES["StridedCNN"], 5).eval()
     for n_frames in (1, 30, 128, 300):
         slices = torch.rand(3, 1, 128, n_frames)
-        vectors = network.embedder()(slices)
-        assert vectors.shape == (3, 128)
-        assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)
-        assert torch.allclose(network.classify(vectors), network(slices), atol=1e-5)
+        with torch.inference_mode():
+            vectors = network.embedder()(slices)
+            assert vectors.shape == (3, 128)
+            assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)
+            assert torch.allclose(network.classify(vectors), network(slices), atol=1e-5)
 
 
 def test_the_designs_network_trains(train_db, tmp_path):
@@ -274,6 +300,31 @@ def test_training_learns_and_leaves_its_papers(train_db, tmp_path):
         with Image.open(out.parent / f"model/{name}.png") as picture:
             assert min(picture.size) > 300
             assert len(np.unique(np.asarray(picture.convert("L")))) > 5
+
+
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_a_cpu_computes_in_the_format_it_is_fast_in(train_db, tmp_path, monkeypatch, has_bfloat16):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
+    monkeypatch.setattr(training, "pick_device", lambda: torch.device("cpu"))
+    # The first stages are enough. (With widths of 8 and 16, torch 2.13 crashes in float32 here.)
+    few = {**model.ARCHITECTURES["StridedCNN"], "widths": [24, 48], "n_blocks": [0, 1]}
+    monkeypatch.setitem(model.ARCHITECTURES, "StridedCNN", few)
+    load(train_db, "--size", "0.75")
+    settings = TrainingSettings(architecture="StridedCNN", epochs=6, batch_size=8)
+    data = open_arrays(Database(train_db, "Train"))
+    trainer = training.Trainer(data, settings, tmp_path / "checkpoint.pt", n_threads=1)
+    formats = set()
+    for layer in trainer.classifier.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(
+                lambda layer, _, out: formats.add(out.dtype) if layer.training else None
+            )
+    while not trainer.is_finished:
+        trainer.run_epoch(quiet=True)
+    assert formats == {torch.bfloat16 if has_bfloat16 else torch.float32}
+    assert {weight.dtype for weight in trainer.classifier.parameters()} == {torch.float32}
+    losses = [figures["train_loss"] for figures in trainer.history]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_resumed_after_a_kill_it_ends_as_if_undisturbed(train_db, tmp_path):
