@@ -15,11 +15,17 @@ _STDERR_TAIL = 200
 def can_download() -> bool:
     """Tell whether this machine has what it takes to get Debian's packages.
 
-    As root it also fetches the list of packages, which a new machine does not have yet.
+    As root it also fetches the list of packages, which a new machine does not have yet. Where
+    that comes to no end, neither would a package.
     """
-    if os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
-        _run(["apt-get", "update", "-qq"], Path("/"))
-    return shutil.which("apt-get") is not None and shutil.which("dpkg-deb") is not None
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        return False
+    if os.name == "posix" and os.geteuid() == 0:
+        try:
+            _run(["apt-get", "update", "-qq"], Path("/"))
+        except DownloadError:
+            return False
+    return True
 
 
 def unpack_package(package: str, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """tools/demo.py: with one's own music, with Debian's, and where nothing can be reached."""
 
+import os
 import shutil
 import subprocess
 
@@ -8,6 +9,8 @@ import pytest
 import soundfile
 from conftest import run_script, write_tune
 from test_recommend import write_model
+
+from songrec import debian
 
 # Where nobody listens: FMA cannot be reached through it.
 NO_WEB = {
@@ -121,26 +124,40 @@ def write_noise(path, seconds, seed, artist="", title=""):
     return path
 
 
-@pytest.fixture
-def archive(tmp_path, bin_folder):
-    """A Debian archive with one of the packages, and the apt-get that downloads from it."""
-    package = tmp_path / "package"
-    music = package / "usr/share/games/amoebax/music"
-    write_noise(music / "menu.ogg", 8, 0)
-    write_noise(music / "game.OGG", 8, 1, "Emma", "Round: One")
-    write_noise(music / "deeper/end.ogg", 8, 2, title="The End")
-    write_noise(music / "jingle.ogg", 4, 3)
-    (music / "again.ogg").symlink_to("menu.ogg")
-    (music / "level.dat").write_bytes(bytes(500_000))
+def build_package(folder, name, songs):
+    """Build debs/<name>.deb out of {file: arguments of write_noise}."""
+    package = folder / name
+    music = package / "usr/share/games/music"
+    for file, (seconds, seed, *tags) in songs.items():
+        write_noise(music / file, seconds, seed, *tags)
     control = package / "DEBIAN/control"
     control.parent.mkdir()
     control.write_text(
-        "Package: amoebax-data\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: x\n"
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: x\n"
     )
-    (tmp_path / "debs").mkdir()
-    deb = tmp_path / "debs/amoebax-data.deb"
+    (folder / "debs").mkdir(exist_ok=True)
+    deb = folder / f"debs/{name}.deb"
     build = ["dpkg-deb", "--root-owner-group", "-Znone", "-b", str(package), str(deb)]
     subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def archive(tmp_path, bin_folder):
+    """A Debian archive with one of the packages, and the apt-get that downloads from it."""
+    music = tmp_path / "amoebax-data/usr/share/games/music"
+    music.mkdir(parents=True)
+    (music / "again.ogg").symlink_to("menu.ogg")
+    (music / "level.dat").write_bytes(bytes(500_000))
+    build_package(
+        tmp_path,
+        "amoebax-data",
+        {
+            "menu.ogg": (8, 0),
+            "game.OGG": (8, 1, "Emma", "Round: One"),
+            "deeper/end.ogg": (8, 2, "", "The End"),
+            "jingle.ogg": (4, 3),
+        },
+    )
     write_command(
         bin_folder,
         "apt-get",
@@ -163,7 +180,7 @@ def test_music_from_packages_is_taken_by_size_and_named_by_its_tags(
         "amoebax-data - The End.ogg",
         "amoebax-data - menu.ogg",
     ]
-    menu = archive / "package/usr/share/games/amoebax/music/menu.ogg"
+    menu = archive / "amoebax-data/usr/share/games/music/menu.ogg"
     assert (data / "song_db/songs/amoebax-data - menu.ogg").read_bytes() == menu.read_bytes()
     assert "amoebax-data: 3 songs" in done.stderr
     assert "left out: could not download wizznic-data: E: Unable to locate" in done.stderr
@@ -172,12 +189,41 @@ def test_music_from_packages_is_taken_by_size_and_named_by_its_tags(
     asked = (archive / "asked").read_text()
     assert "install" not in asked.split() and "download -qq amoebax-data" in asked
 
+    # What has come is not fetched again.
+    again = demo(data, model, path=bin_folder)
+    assert commands(again) == commands(done) and again.stdout == done.stdout
+    assert "FMA" not in again.stderr
+    assert (archive / "asked").read_text() == asked
 
-def test_what_is_there_is_not_fetched_again(data, model, bin_folder):
-    (data / "song_db/songs").mkdir(parents=True)
-    (data / "song_db/songs/fetched before.ogg").write_bytes(b"no music, to come to an end soon")
-    write_command(bin_folder, "apt-get", "exit 100")
+
+def test_a_killed_fetch_is_taken_up_and_same_names_are_kept_apart(data, model, archive, bin_folder):
+    """Killed at the second package; two pieces of the first have the same tags."""
+    shutil.rmtree(archive / "amoebax-data")
+    build_package(
+        archive,
+        "amoebax-data",
+        {"one.ogg": (8, 0, "Emma", "Round"), "two.ogg": (8, 1, "Emma", "Round")},
+    )
+    build_package(archive, "ardentryst", {"three.ogg": (8, 2, "Dan", "End")})
+    apt = (bin_folder / "apt-get").read_text()
+    kill = f'[ "$3" = ardentryst ] && [ ! -e "{archive}/killed" ] && '
+    kill += f': > "{archive}/killed" && kill -9 $PPID\n'
+    (bin_folder / "apt-get").write_text(apt.replace("for package", f"{kill}for package"))
+    killed = demo(data, model, path=bin_folder)
+    assert killed.returncode == -9
+    first = ["Emma - Round (2).ogg", "Emma - Round.ogg"]
+    assert files_below(data / "song_db/songs") == first
     done = demo(data, model, path=bin_folder)
-    assert commands(done) == ["spotify_specs.py"]
-    assert "FMA" not in done.stderr
-    assert done.stderr.splitlines()[-1] == "demo.py: spotify_specs.py ended with status 1"
+    assert done.returncode == 0, done.stderr
+    assert files_below(data / "song_db/songs") == ["Dan - End.ogg", *first]
+
+
+def test_a_list_of_packages_that_comes_to_no_end_is_no_way_in(tmp_path, monkeypatch):
+    write_command(tmp_path / "bin", "apt-get", "exec sleep 60")
+    write_command(tmp_path / "bin", "dpkg-deb", "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(debian, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert not debian.can_download()
+    write_command(tmp_path / "bin", "apt-get", "exit 100")
+    assert debian.can_download()

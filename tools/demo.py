@@ -12,7 +12,6 @@ Every step is a script of this project, shown as it would be typed.
 import argparse
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,8 @@ from songrec import cli  # noqa: E402
 from songrec.database import AUDIO_ENDINGS, Database  # noqa: E402
 from songrec.debian import can_download, unpack_package  # noqa: E402
 from songrec.errors import DownloadError, LibraryError  # noqa: E402
-from songrec.files import atomic_path  # noqa: E402
-from songrec.names import join_name, safe_name  # noqa: E402
+from songrec.names import join_name  # noqa: E402
+from songrec.shelf import Shelf  # noqa: E402
 from songrec.tags import read_tags  # noqa: E402
 
 FMA_URL = "https://os.unil.cloud.switch.ch/fma/"
@@ -41,6 +40,8 @@ PACKAGES = (
     "wizznic-data",
 )
 MIN_MUSIC_BYTES = 400_000  # smaller files in these packages are effects and jingles
+# In song_db once all music has come: some songs alone may be what an interrupted run brought.
+COMPLETE_MARK = ".open_music_is_complete"
 N_ANSWERS = 3
 
 
@@ -61,8 +62,9 @@ def demo(args: argparse.Namespace) -> int:
     database = Database(data, "Test")
     if args.songs:
         run("add_song.py", "--data", data, "--file", args.songs.expanduser().resolve(), "--link")
-    elif not database.songs_dir.is_dir() or not any(database.songs_dir.iterdir()):
+    elif not (database.root / COMPLETE_MARK).exists():
         get_open_music(data, database)
+        (database.root / COMPLETE_MARK).touch()
     run("spotify_specs.py", "-m", "Test", "--data", data)
     run("spotify_slices.py", "-m", "Test", "--data", data)
     songs = [song for song in database.songs() if database.slices_path(song.key).exists()]
@@ -107,24 +109,25 @@ def get_open_music(data: Path, database: Database) -> None:
         raise LibraryError(f"no open music can be reached from here (no FMA, no apt-get); {how}")
     for package in PACKAGES:
         try:
-            take_songs(package, database.songs_dir)
+            take_songs(package, database)
         except DownloadError as error:
             print(f"left out: {error}", file=sys.stderr)
-    if not database.songs_dir.is_dir() or not any(database.songs_dir.iterdir()):
+    if not database.songs_if_any():
         raise LibraryError(f"no open music can be reached from here; {how}")
 
 
-def take_songs(package: str, songs_dir: Path) -> None:
-    """Take the music out of a Debian package, named by its tags or by package and file."""
+def take_songs(package: str, database: Database) -> None:
+    """Take the music out of a Debian package, named by its tags or by package and file.
+
+    The shelf knows what an interrupted run brought, and numbers pieces of one name.
+    """
+    shelf = Shelf(database)
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
         unpack_package(package, Path(scratch))
         files = sorted(path for path in Path(scratch).rglob("*") if is_music(path))
-        songs_dir.mkdir(parents=True, exist_ok=True)
         for path in files:
             artist, title = read_tags(path)
-            name = join_name(artist or package, title or path.stem)
-            with atomic_path(songs_dir / (safe_name(name) + path.suffix.lower())) as part:
-                shutil.copyfile(path, part)
+            shelf.put(path, join_name(artist or package, title or path.stem), "copy")
     print(f"{package}: {len(files)} songs", file=sys.stderr)
 
 
