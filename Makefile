@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/python tools/demo.py $(if $(SONGS),--songs "$(SONGS)")
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff format --check .
