@@ -123,6 +123,7 @@ def test_killed_twenty_times_it_ends_with_the_same_files(data, script, tmp_path)
     command = [script, "-m", "Test", "--data", data, "-q"]
     subprocess.run([sys.executable, ROOT / script, *command[1:]], check=True, timeout=120)
     undisturbed = tree(made)
+    run_script(script, "-h")  # so that the time taken is not that of the first start
     start_s = time.monotonic()
     assert run_script(*command, "--force").returncode == 0
     whole_run_s = time.monotonic() - start_s
