@@ -8,6 +8,7 @@ import torch
 from songrec.audio import load_audio
 from songrec.checkpoint import load_model
 from songrec.errors import UnusableAudioError
+from songrec.patterns import pattern_vector
 from songrec.picture import mel_picture
 from songrec.ranking import Descriptions
 from songrec.slices import cut, read_slices
@@ -42,7 +43,7 @@ class Embedder:
         Returns
         -------
         Descriptions
-            One row: the mean of the slices' latent vectors, and the timbre.
+            One row: the mean of the slices' latent vectors, the timbre, the patterns.
 
         Raises
         ------
@@ -57,7 +58,8 @@ class Embedder:
         vector = np.concatenate(vectors).mean(axis=0)
         if not np.isfinite(vector).all() or not vector.any():
             raise UnusableAudioError("the network finds nothing to compare in it")
-        return Descriptions(vector[None], Timbres.of_slices(slices))
+        timbre, patterns = Timbres.of_slices(slices), pattern_vector(slices)
+        return Descriptions(vector[None], timbre, patterns[None])
 
     def describe_folder(self, folder: Path) -> Descriptions:
         """Describe a song by its folder of slices."""

@@ -44,7 +44,7 @@ def add_question_flags(parser: argparse.ArgumentParser) -> None:
         "--ranking",
         choices=("full", "cosine"),
         default="full",
-        help="full: network and timbre, without hubs (default); cosine: the network's vectors only",
+        help="full: network, timbre and patterns, without hubs (default); cosine: the network only",
     )
     group.add_argument("--json", action="store_true", help="print the answer as JSON")
 

@@ -22,7 +22,7 @@ from songrec.ranking import (
     measure_scales,
     similarities,
 )
-from songrec.recipe import RECIPE, check_mark
+from songrec.recipe import check_mark
 from songrec.skips import SkipList
 from songrec.stage import Stage
 from songrec.vectors import StoredSongs, VectorStore
@@ -117,7 +117,7 @@ def open_library(database: Database, model_path: Path, options: Options) -> Libr
         If `model.pt` is missing or does not belong to the slices.
     """
     prints = _fingerprints(database)
-    with VectorStore(database.vectors_db, model_digest(model_path), RECIPE.digest) as store:
+    with VectorStore(database.vectors_db, model_digest(model_path)) as store:
         stored = store.load()
         if options.force or any(stored.fingerprints.get(key) != prints[key] for key in prints):
             _embed(database, model_path, options, store=store, stored=stored, prints=prints)
@@ -136,7 +136,7 @@ def list_new_songs(database: Database, model_path: Path) -> list[str]:
     digest = model_digest(model_path)
     if not database.vectors_db.exists():
         return list(prints)
-    with VectorStore(database.vectors_db, digest, RECIPE.digest) as store:
+    with VectorStore(database.vectors_db, digest) as store:
         known = store.load().fingerprints
     return [key for key in prints if known.get(key) != prints[key]]
 

@@ -1,10 +1,11 @@
 """The order of the answers.
 
 "cosine" is the definition: the cosine similarity of the songs' vectors. "full", the default,
-also hears timbre and takes hubs down. Both distances of a pair, the network's and the timbre's,
-are told in standard deviations below what is usual for either of the two songs, and averaged: so
-a song that is near to everything is nobody's neighbour by that alone. It is the mutual proximity
-of Schnitzer et al. (JMLR 2012), with Gaussians as they propose, on a logistic scale.
+also hears timbre and patterns and takes hubs down. The three distances of a pair, the network's,
+the timbres' and the patterns', are told in standard deviations from what is usual for either of
+the two songs, and averaged: so a song that is near to everything is nobody's neighbour by that
+alone. It is the mutual proximity of Schnitzer et al. (JMLR 2012), with Gaussians as they propose,
+on a logistic scale.
 """
 
 import dataclasses
@@ -19,8 +20,7 @@ Ranking = Literal["full", "cosine"]
 RANKINGS: tuple[Ranking, ...] = ("full", "cosine")
 
 N_REFERENCES = 256
-# Chosen on validation songs: docs/MEASUREMENTS.md.
-_NETWORK_SHARE = 0.5
+N_DISTANCES = 3
 # Below this timbre distance two songs are the same recording, whatever they are called.
 _SAME_TIMBRE = 1e-2
 
@@ -35,16 +35,19 @@ class Descriptions:
         Means of the slices' latent vectors; no row is zero.
     timbres
         Gaussians of the same songs.
+    patterns : np.ndarray [shape=(n, patterns.N_DIMS), dtype=float32]
+        Vectors of their patterns; no row is zero.
     """
 
     vectors: np.ndarray
     timbres: Timbres
+    patterns: np.ndarray
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, rows: slice | np.ndarray | Sequence[int]) -> "Descriptions":
-        return Descriptions(self.vectors[rows], self.timbres[rows])
+        return Descriptions(self.vectors[rows], self.timbres[rows], self.patterns[rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Scales:
 
     Attributes
     ----------
-    mean, deviation : np.ndarray [shape=(n, 2), dtype=float64]
-        Of the distances to the references; column 0 the network's, 1 the timbre's.
+    mean, deviation : np.ndarray [shape=(n, N_DISTANCES), dtype=float64]
+        Of the distances to the references; columns as `distances` gives them.
     """
 
     mean: np.ndarray
@@ -82,15 +85,19 @@ def cosine_similarities(library: np.ndarray, query: np.ndarray) -> np.ndarray:
 
 
 def distances(library: Descriptions, query: Descriptions) -> np.ndarray:
-    """Return both distances of one song to every song of the library.
+    """Return the distances of one song to every song of the library.
 
     Returns
     -------
-    np.ndarray [shape=(n, 2), dtype=float64]
-        Column 0: 1 - cosine similarity; column 1: the timbres' distance.
+    np.ndarray [shape=(n, N_DISTANCES), dtype=float64]
+        Column 0: 1 - cosine similarity of the vectors; 1: the timbres' distance; 2: as 0, of
+        the patterns.
     """
-    network = 1.0 - cosine_similarities(library.vectors, query.vectors[0]).astype(np.float64)
-    return np.stack([network, library.timbres.distances_from(query.timbres)], axis=1)
+    found = np.empty((len(library), N_DISTANCES))
+    found[:, 0] = 1.0 - cosine_similarities(library.vectors, query.vectors[0])
+    found[:, 1] = library.timbres.distances_from(query.timbres)
+    found[:, 2] = 1.0 - cosine_similarities(library.patterns, query.patterns[0])
+    return found
 
 
 def measure_scales(songs: Descriptions, references: Descriptions) -> Scales:
@@ -102,7 +109,7 @@ def measure_scales(songs: Descriptions, references: Descriptions) -> Scales:
         found = others if len(others) > 1 else found
         means.append(found.mean(axis=0))
         deviations.append(found.std(axis=0))
-    shape = (len(songs), 2)
+    shape = (len(songs), N_DISTANCES)
     return Scales(np.reshape(means, shape), np.maximum(np.reshape(deviations, shape), 1e-6))
 
 
@@ -119,9 +126,10 @@ def similarities(
     found = distances(library, query)
     score = (found - query_scale.mean) / query_scale.deviation
     score += (found - scales.mean) / scales.deviation
-    mixed = _NETWORK_SHARE * score[:, 0] + (1.0 - _NETWORK_SHARE) * score[:, 1]
-    # Halved: the mean of both songs' points of view.
-    return 1.0 / (1.0 + np.exp(np.clip(mixed / 2.0, -500.0, 500.0)))
+    # Equal shares: no others were better on validation songs. Halved: the mean of both songs'
+    # points of view.
+    mixed = score.mean(axis=1) / 2.0
+    return 1.0 / (1.0 + np.exp(np.clip(mixed, -500.0, 500.0)))
 
 
 def best_rows(similarity: np.ndarray, exclude: Collection[int]) -> list[int]:

@@ -62,6 +62,22 @@ class Timbres:
         upper = self.covariance[:, *_UPPER]
         return np.concatenate([self.mean, upper, self.log_determinant[:, None]], axis=1)
 
+    def to_tangents(self) -> np.ndarray:
+        """Return the Gaussians as vectors between which straight lines make sense.
+
+        The mean, and the matrix logarithm of the covariance, its off-diagonal numbers times
+        the root of 2 (the log-Euclidean metric of Arsigny et al., 2006).
+
+        Returns
+        -------
+        np.ndarray [shape=(n, N_COEFFICIENTS + N_COEFFICIENTS * (N_COEFFICIENTS + 1) / 2)]
+        """
+        values, axes = np.linalg.eigh(self.covariance)
+        logarithm = np.log(np.maximum(values, _RIDGE / 1000))
+        matrix = np.einsum("nij,nj,nkj->nik", axes, logarithm, axes)
+        weight = np.where(_UPPER[0] == _UPPER[1], 1.0, math.sqrt(2.0))
+        return np.concatenate([self.mean, matrix[:, *_UPPER] * weight], axis=1)
+
     @classmethod
     def from_numbers(cls, numbers: np.ndarray) -> Self:
         """Return the songs that `to_numbers` gave [shape=(n, N_NUMBERS)]."""

@@ -14,7 +14,9 @@ import numpy as np
 
 from songrec.errors import DiskFullError, LibraryError
 from songrec.files import part_name, raise_if_full
-from songrec.ranking import Descriptions, Scales
+from songrec.patterns import N_DIMS, projection_digest
+from songrec.ranking import N_DISTANCES, Descriptions, Scales
+from songrec.recipe import RECIPE
 from songrec.timbre import N_NUMBERS, Timbres
 
 _SCHEMA = """
@@ -22,15 +24,16 @@ CREATE TABLE IF NOT EXISTS songs (
     key TEXT PRIMARY KEY,       -- of the song, as in slices/
     fingerprint TEXT NOT NULL,  -- of its folder of slices when it was embedded
     model TEXT NOT NULL,        -- digest of the model.pt that embedded it
-    recipe TEXT NOT NULL,       -- digest of the picture's recipe
+    recipe TEXT NOT NULL,       -- digests of the picture's recipe and the patterns' projection
     vector BLOB NOT NULL,       -- float32: mean of the slices' latent vectors
     timbre BLOB NOT NULL,       -- float32: Timbres.to_numbers
+    patterns BLOB NOT NULL,     -- float32: patterns.pattern_vector
     scale BLOB                  -- float64: mean and deviation of Scales; NULL: not measured yet
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reference_songs (
     model TEXT, recipe TEXT,
     n_library INTEGER NOT NULL, -- songs in the library when they were drawn
-    vectors BLOB NOT NULL, timbres BLOB NOT NULL,
+    vectors BLOB NOT NULL, timbres BLOB NOT NULL, patterns BLOB NOT NULL,
     PRIMARY KEY (model, recipe)
 ) WITHOUT ROWID;
 """
@@ -58,7 +61,7 @@ class StoredSongs:
 
 
 class VectorStore:
-    """Keeps what songs are compared by; every row knows the model and recipe it belongs to.
+    """Keeps what songs are compared by; every row knows what model and recipe made it.
 
     Raises `DiskFullError` and `LibraryError` for what SQLite cannot do.
 
@@ -67,10 +70,10 @@ class VectorStore:
     again from the slices.
     """
 
-    def __init__(self, path: Path, model: str, recipe: str) -> None:
+    def __init__(self, path: Path, model: str) -> None:
         self.path = path
         self.model = model
-        self.recipe = recipe
+        self.recipe = f"{RECIPE.digest}+{projection_digest()}"
         self.was_damaged = False
         self._last_commit_s = time.monotonic()
         with self._told():
@@ -92,7 +95,8 @@ class VectorStore:
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("the database is damaged")
             connection.execute(
-                "SELECT key, fingerprint, model, recipe, vector, timbre, scale FROM songs LIMIT 1"
+                "SELECT key, fingerprint, model, recipe, vector, timbre, patterns, scale "
+                "FROM songs LIMIT 1"
             )
         except sqlite3.DatabaseError:
             connection.close()
@@ -102,22 +106,23 @@ class VectorStore:
     def load(self) -> StoredSongs:
         """Return all songs of this model and recipe."""
         rows = self._connection.execute(
-            "SELECT key, fingerprint, vector, timbre, scale FROM songs "
+            "SELECT key, fingerprint, scale, vector, timbre, patterns FROM songs "
             "WHERE model = ? AND recipe = ? ORDER BY key",
             (self.model, self.recipe),
         ).fetchall()
-        missing = np.full(4, np.nan).tobytes()
-        scales = np.frombuffer(b"".join(row[4] or missing for row in rows)).reshape(-1, 2, 2)
+        missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
+        scales = np.frombuffer(b"".join(row[2] or missing for row in rows))
+        scales = scales.reshape(-1, 2, N_DISTANCES)
         return StoredSongs(
             {row[0]: row[1] for row in rows},
-            _descriptions(b"".join(row[2] for row in rows), b"".join(row[3] for row in rows)),
+            _descriptions(*(b"".join(row[column] for row in rows) for column in (3, 4, 5))),
             Scales(scales[:, 0], scales[:, 1]),
         )
 
     def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
         """Remember one song, in place of what was known of it."""
         row = (key, fingerprint, self.model, self.recipe, *_blobs(description), None)
-        self._write("INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write("INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row])
 
     def put_scales(self, keys: Iterable[str], scales: Scales) -> None:
         """Remember the scales of songs."""
@@ -128,17 +133,17 @@ class VectorStore:
     def references(self) -> tuple[int, Descriptions] | None:
         """Return the reference songs and how many songs they were drawn from, if there are."""
         row = self._connection.execute(
-            "SELECT n_library, vectors, timbres FROM reference_songs "
+            "SELECT n_library, vectors, timbres, patterns FROM reference_songs "
             "WHERE model = ? AND recipe = ?",
             (self.model, self.recipe),
         ).fetchone()
-        return (row[0], _descriptions(row[1], row[2])) if row else None
+        return (row[0], _descriptions(*row[1:])) if row else None
 
     def put_references(self, n_library: int, references: Descriptions) -> None:
         """Remember new reference songs; every scale measured on the old ones is forgotten."""
         row = (self.model, self.recipe, n_library, *_blobs(references))
         self._write("DELETE FROM reference_songs", [()])
-        self._write("INSERT INTO reference_songs VALUES (?, ?, ?, ?, ?)", [row])
+        self._write("INSERT INTO reference_songs VALUES (?, ?, ?, ?, ?, ?)", [row])
         self._write("UPDATE songs SET scale = NULL", [()])
 
     def remove(self, keys: Iterable[str]) -> None:
@@ -187,15 +192,18 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return not isinstance(error, sqlite3.OperationalError) or "no such" in text
 
 
-def _blobs(songs: Descriptions) -> tuple[bytes, bytes]:
-    return (
-        np.ascontiguousarray(songs.vectors, dtype="<f4").tobytes(),
-        np.ascontiguousarray(songs.timbres.to_numbers(), dtype="<f4").tobytes(),
-    )
+def _blobs(songs: Descriptions) -> tuple[bytes, bytes, bytes]:
+    numbers = (songs.vectors, songs.timbres.to_numbers(), songs.patterns)
+    vectors, timbres, patterns = (np.ascontiguousarray(x, dtype="<f4").tobytes() for x in numbers)
+    return vectors, timbres, patterns
 
 
-def _descriptions(vectors: bytes, timbres: bytes) -> Descriptions:
+def _descriptions(vectors: bytes, timbres: bytes, patterns: bytes) -> Descriptions:
     numbers = np.frombuffer(timbres, dtype="<f4").reshape(-1, N_NUMBERS)
     flat = np.frombuffer(vectors, dtype="<f4")
     n_dims = len(flat) // max(len(numbers), 1)
-    return Descriptions(flat.reshape(len(numbers), n_dims), Timbres.from_numbers(numbers))
+    return Descriptions(
+        flat.reshape(len(numbers), n_dims),
+        Timbres.from_numbers(numbers),
+        np.frombuffer(patterns, dtype="<f4").reshape(len(numbers), N_DIMS),
+    )

@@ -16,6 +16,7 @@ from conftest import ROOT, on_small_disk, run_script, tune, write_tune
 
 import model
 from songrec.checkpoint import TrainedModel, save_model
+from songrec.patterns import N_DIMS, pattern_vector
 from songrec.ranking import Descriptions, measure_scales, similarities
 from songrec.timbre import Timbres
 from songrec.variety import recording_of
@@ -492,17 +493,15 @@ def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
         (slices / f"Artist {number % 300} - Song {number}/0000.png").touch()
     from songrec.files import fingerprint
     from songrec.modelfile import model_digest
-    from songrec.recipe import RECIPE
 
-    with VectorStore(
-        tmp_path / "data/song_db/vectors.db", model_digest(tmp_path / "model.pt"), RECIPE.digest
-    ) as store:
+    digest = model_digest(tmp_path / "model.pt")
+    with VectorStore(tmp_path / "data/song_db/vectors.db", digest) as store:
         for folder in slices.iterdir():
             noise = rng.integers(0, 256, (2, 128, 128), dtype=np.uint8)
             vector = rng.standard_normal((1, 128)).astype(np.float32)
-            store.put(
-                folder.name, fingerprint(folder), Descriptions(vector, Timbres.of_slices(noise))
-            )
+            patterns = rng.standard_normal((1, N_DIMS)).astype(np.float32)
+            description = Descriptions(vector, Timbres.of_slices(noise), patterns)
+            store.put(folder.name, fingerprint(folder), description)
     assert recommend(tmp_path, "Song 500", "10").returncode == 0  # measures the scales
     command = [sys.executable, ROOT / "recommender.py", "-m", "Recommend", "Song 500", "10"]
     command += ["--data", tmp_path / "data", "--model", tmp_path / "model.pt"]
@@ -532,13 +531,18 @@ def waited_for_a_core_s(pid):
 def describe(seed, n_slices=4):
     rng = np.random.default_rng(seed)
     slices = rng.integers(0, 200, (n_slices, 128, 128), dtype=np.uint8)
-    return Descriptions(rng.standard_normal((1, 8)).astype(np.float32), Timbres.of_slices(slices))
+    return Descriptions(
+        rng.standard_normal((1, 8)).astype(np.float32),
+        Timbres.of_slices(slices),
+        pattern_vector(slices)[None],
+    )
 
 
 def stack(songs):
     return Descriptions(
         np.concatenate([song.vectors for song in songs]),
         Timbres.from_numbers(np.concatenate([song.timbres.to_numbers() for song in songs])),
+        np.concatenate([song.patterns for song in songs]),
     )
 
 
@@ -574,7 +578,7 @@ def test_a_hub_is_taken_down():
     vectors[0] = 0
     vectors += 8 * np.eye(64, dtype=np.float32)[0]
     songs = stack([describe(seed) for seed in range(60)])
-    songs = Descriptions(vectors, songs.timbres)
+    songs = Descriptions(vectors, songs.timbres, songs.patterns)
     scales = measure_scales(songs, songs)
     n_first_cosine = n_first_full = 0
     for row in range(1, 60):

@@ -70,7 +70,8 @@ class Songs:
 
     def __init__(self, path: Path, unlabelled_share: float = 0.5) -> None:
         with np.load(path) as stored:
-            labels, genres = stored["label"], stored["genre"]
+            # Plain text: numpy's own kind would not load again from a model.pt.
+            labels, genres = stored["label"].tolist(), stored["genre"].tolist()
             ends = np.cumsum(stored["columns"])[:-1]
             self.pictures = np.split(stored["pictures"], ends, axis=1)
             dense = np.maximum(stored["dense"].astype(np.float32), 0)

@@ -70,6 +70,15 @@ def whole(path: Path) -> np.ndarray:
     return load_audio(path)[0]
 
 
+def read_windows(path: Path) -> list[Window]:
+    """Read the CSV."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Window(Path(r["path"]), float(r["start_s"]), r["label"], r["genre"])
+            for r in csv.DictReader(file)
+        ]
+
+
 def part(path: Path, start_s: float, length_s: float) -> np.ndarray:
     """Return a part of a file [shape=(n,), dtype=float32]."""
     return whole(path)[int(start_s * RATE_HZ) : int((start_s + length_s) * RATE_HZ)]
@@ -152,13 +161,8 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     teacher = Teacher(args.teacher)
     rng = np.random.default_rng(args.seed)
-    with args.windows.open(newline="", encoding="utf-8") as file:
-        listed = [
-            Window(Path(r["path"]), float(r["start_s"]), r["label"], r["genre"])
-            for r in csv.DictReader(file)
-        ]
     pieces, windows = [], []
-    for window in tqdm.tqdm(listed, desc="windows"):
+    for window in tqdm.tqdm(read_windows(args.windows), desc="windows"):
         try:
             y = part(window.path, window.start_s, WINDOW_S)
         except SongError as error:

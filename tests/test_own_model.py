@@ -1,0 +1,121 @@
+"""The scripts of training/, from windows of music to a model.pt and a projection that answer."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script, write_tune
+
+sys.path.insert(0, str(ROOT / "training"))
+
+# Of MSD-musicnn: kernels of its convolutions, and how many channels each gives.
+KERNELS = [
+    (7, 38, 1, 204), (7, 67, 1, 204), (128, 1, 1, 51), (64, 1, 1, 51), (32, 1, 1, 51),
+    (7, 561, 1, 64), (7, 64, 1, 64), (7, 64, 1, 64),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A teacher that has learnt nothing, of the real one's shape."""
+    rng = np.random.default_rng(0)
+    variables = {}
+    for number, shape in enumerate(KERNELS):
+        name = f"conv2d_{number}" if number else "conv2d"
+        variables[f"{name}__kernel"] = rng.normal(0, 0.05, shape)
+        variables[f"{name}__bias"] = np.zeros(shape[3])
+    for name, shape in (("dense", (1506, 200)), ("dense_1", (200, 50))):
+        variables[f"{name}__kernel"] = rng.normal(0, 0.05, shape)
+        variables[f"{name}__bias"] = np.zeros(shape[1])
+    sizes = [1, *(shape[3] for shape in KERNELS), 1506, 200]
+    for number, size in enumerate(sizes):
+        name = f"batch_normalization_{number}" if number else "batch_normalization"
+        for part, value in (("gamma", 1), ("beta", 0), ("moving_mean", 0), ("moving_variance", 1)):
+            variables[f"{name}__{part}"] = np.full(size, float(value))
+    path = tmp_path_factory.mktemp("teacher") / "teacher.npz"
+    np.savez(path, **{name: value.astype(np.float32) for name, value in variables.items()})
+    return path
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    """A list of six windows by three artists, and a file that is none."""
+    folder = tmp_path_factory.mktemp("windows")
+    rows = []
+    for seed in range(6):
+        path = write_tune(folder / f"{seed}.wav", seconds=14, seed=seed)
+        rows.append((path, 1.0, f"Artist {seed // 2}|Album", ("Folk", "Rock")[seed % 2]))
+    (folder / "broken.mp3").write_text("no music")
+    rows.append((folder / "broken.mp3", 0.0, "Artist 0|Album", ""))
+    with (folder / "windows.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "start_s", "label", "genre"])
+        writer.writerows(rows)
+    return folder / "windows.csv"
+
+
+def test_windows_become_pieces_and_pieces_a_model_that_answers(teacher, windows, tmp_path):
+    pieces = tmp_path / "pieces.npz"
+    made = run_script("training/prepare.py", windows, teacher, pieces, "--varied", "2")
+    assert made.returncode == 0, made.stderr
+    assert "left out" in made.stderr and "broken.mp3" in made.stderr
+    with np.load(pieces) as stored:
+        assert sorted(stored["label"]) == [
+            "",
+            "",
+            *sorted(f"Artist {i // 2}|Album" for i in range(6)),
+        ]
+        assert stored["columns"].sum() == stored["pictures"].shape[1]
+        assert stored["dense"].shape == (stored["places"].sum(), 200)
+
+    trained = run_script("training/distil.py", pieces, tmp_path / "model.pt", "--steps", "2")
+    assert trained.returncode == 0, trained.stderr
+    for seed in range(4):
+        write_tune(tmp_path / f"data/song_db/songs/A - {seed}.wav", seconds=7, seed=seed)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", tmp_path / "data")
+    flags = ["--data", tmp_path / "data", "--model", tmp_path / "model.pt"]
+    answer = run_script("recommender.py", "-m", "Recommend", "A - 0", "2", *flags)
+    assert answer.returncode == 0 and len(answer.stdout.splitlines()) == 2, answer.stderr
+
+
+def test_a_fitted_projection_turns_down_what_differs_within_a_label(windows, tmp_path):
+    from fit_patterns import fit
+
+    from songrec.patterns import N_DIMS
+
+    rng = np.random.default_rng(0)
+    labels = [f"label {number % 100}" for number in range(400)]
+    tells, within = rng.normal(size=(100, 6)), rng.normal(size=(400, 6))
+    songs = []
+    for number in range(400):
+        pattern = rng.normal(0, 0.1, 320)
+        pattern[:6] += tells[number % 100]
+        pattern[6:12] += 3 * within[number]
+        songs.append([pattern[:160], pattern[160:]])
+    projection = fit(songs, labels)
+    assert projection.basis.shape == (320, N_DIMS)
+    plain = np.stack([np.concatenate(song) for song in songs])
+    assert share_of_neighbours(projection.apply(plain), labels) > 0.9
+    assert share_of_neighbours(plain - plain.mean(axis=0), labels) < 0.5
+
+    done = run_script("training/fit_patterns.py", windows, tmp_path / "patterns.npz")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "patterns.npz") as stored:
+        assert np.isfinite(stored["basis"].astype(np.float32)).all()
+
+
+def share_of_neighbours(vectors, labels):
+    """Return for how many vectors the nearest has the same label."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -9)
+    return np.mean([labels[row] == labels[near] for row, near in enumerate(similarity.argmax(1))])
+
+
+def test_labels_of_one_song_each_teach_nothing():
+    from fit_patterns import within_covariance
+
+    with pytest.raises(ValueError, match="no label has two songs"):
+        within_covariance(np.eye(3), ["a", "b", ""])

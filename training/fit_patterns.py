@@ -1,0 +1,100 @@
+"""Fit the projection of the patterns: what differs within an album shall count little.
+
+reads   a CSV with the columns path,start_s,label,genre, as prepare.py does
+writes  the projection, as songrec/patterns.npz
+
+No teacher and no network: principal components of the standardised patterns, then whitening by
+the covariance within the labels. A minute for 700 clips; the same input gives the same numbers.
+
+    python training/fit_patterns.py clips.csv songrec/patterns.npz
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import tqdm
+from prepare import WINDOW_S, part, read_windows
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from songrec.errors import SongError  # noqa: E402
+from songrec.patterns import N_DIMS, Projection, measure_patterns  # noqa: E402
+from songrec.picture import mel_picture  # noqa: E402
+from songrec.slices import cut  # noqa: E402
+
+# Share of a round covariance that is mixed in: few songs a label leave directions unmeasured.
+# Chosen on validation songs, as N_DIMS.
+ROUND_SHARE = 0.2
+
+
+def fit(songs: list[list[np.ndarray]], labels: list[str]) -> Projection:
+    """Fit the projection.
+
+    Parameters
+    ----------
+    songs
+        Of each song, what `measure_patterns` gives.
+    labels
+        Of each song, "" where it has none.
+    """
+    # Each kind of pattern weighs the same, however many numbers it has.
+    weight = np.concatenate([np.full(len(p), len(p) ** -0.5) for p in songs[0]])
+    patterns = np.stack([np.concatenate(song) for song in songs])
+    spread = patterns.std(axis=0) + 1e-6
+    plain = Projection(patterns.mean(axis=0), spread, np.empty(0), np.empty(0))
+    standardised = plain.standardise(patterns) * weight
+    mean = standardised.mean(axis=0)
+    centred = standardised - mean
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :N_DIMS]
+    whiten = np.linalg.cholesky(np.linalg.inv(within_covariance(centred @ axes, labels)))
+    basis = axes @ whiten
+    return Projection(plain.centre, spread, weight[:, None] * basis, mean @ basis)
+
+
+def within_covariance(x: np.ndarray, labels: list[str]) -> np.ndarray:
+    """Return the covariance within the labels, a little rounded [shape=(n_dims, n_dims)].
+
+    Raises
+    ------
+    ValueError
+        If no label has two songs.
+    """
+    total, n_free = np.zeros((x.shape[1], x.shape[1])), 0
+    for label in sorted(set(labels) - {""}):
+        same = x[[other == label for other in labels]]
+        rest = same - same.mean(axis=0)
+        total += rest.T @ rest
+        n_free += len(same) - 1
+    if n_free == 0:
+        raise ValueError("no label has two songs: nothing is known of what differs within one")
+    covariance = total / n_free
+    rounded = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    return (1 - ROUND_SHARE) * covariance + ROUND_SHARE * rounded
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the windows, fit, save; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("windows", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args(argv)
+    songs, labels = [], []
+    for window in tqdm.tqdm(read_windows(args.windows), desc="windows"):
+        try:
+            slices = cut(mel_picture(part(window.path, window.start_s, WINDOW_S)))
+        except SongError as error:
+            print(f"left out {window.path}: {error}", file=sys.stderr)
+            continue
+        songs.append(measure_patterns(slices))
+        labels.append(window.label)
+    fit(songs, labels).save(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
