@@ -1,7 +1,8 @@
 """Ask with degraded copies of the library's songs, and count how often the own song comes first.
 
-A copy as mp3 of 48 kb/s, 10 s from the middle, 12 dB softer; with --originals, another 30 s of
-the whole original: a quarter into it, for libraries of clips from the middle, as FMA's are.
+A copy as mp3 of 48 kb/s, 10 s from the middle, 12 dB softer; with --originals, for a library of
+clips, another 30 s of the whole original. The original is a file of the same title in which the
+clip is found again; the other 30 s do not overlap it.
 
     python benchmarks/degraded_queries.py
     python benchmarks/degraded_queries.py --split test --limit 200 --originals ~/fma_full
@@ -17,18 +18,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tqdm
+from scipy.signal import fftconvolve
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from songrec import cli  # noqa: E402
+from songrec.audio import load_audio  # noqa: E402
 from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
 from songrec.errors import LibraryError, SongError, UndecodableError  # noqa: E402
 from songrec.library import Library, open_library  # noqa: E402
+from songrec.names import fold, split_name  # noqa: E402
+from songrec.picture import mel_picture  # noqa: E402
 from songrec.ranking import RANKINGS, best_rows  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
 from songrec.statistics import wilson_interval  # noqa: E402
+from songrec.tags import read_tags  # noqa: E402
 
 if TYPE_CHECKING:
     from songrec.embedding import Embedder
@@ -37,6 +44,8 @@ EXCERPT_S = 10.0
 CLIP_S = 30.0
 MP3, EXCERPT, SOFT = "mp3 of 48 kb/s", "10 s from the middle", "12 dB softer"
 OTHER_CLIP = "another 30 s of the song"
+# Correlation of the spectrograms from which a clip counts as cut from a song.
+FOUND_AGAIN = 0.8
 
 Outcomes = dict[tuple[str, str], list[bool]]
 """Whether the own song came first, query by query, of each copy and ranking."""
@@ -57,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
     )
     parser.add_argument(
-        "--originals", type=Path, metavar="DIR", help="whole songs, files named as the library's"
+        "--originals", type=Path, metavar="DIR", help="whole songs, by title in name or tags"
     )
     parser.add_argument(
         "--limit", type=cli.positive_int, metavar="N", help="ask with at most N songs"
@@ -92,8 +101,6 @@ def ffmpeg(source: Path, target: Path, *, before: list[str], after: list[str]) -
 
 def length_s(path: Path) -> float:
     """Return how long a song is, by decoding it: what files state is not always true."""
-    from songrec.audio import load_audio
-
     return len(load_audio(path)[0]) / RECIPE.sample_rate_hz
 
 
@@ -103,11 +110,63 @@ def excerpt(source: Path, target: Path, start_s: float, seconds: float) -> Path:
     return target
 
 
-def degraded_copies(path: Path, original: Path | None, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Write each degraded copy of a song into `folder`; yield what it is, and its file.
+def originals_by_title(folder: Path) -> dict[str, list[Path]]:
+    """Map folded titles to the files that bear them in their tags or, numbered or not, as name."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(path for path in folder.rglob("*") if is_audio(path)):
+        stem = path.stem.lstrip("0123456789 _.-")
+        titles = {read_tags(path)[1], stem, path.stem, split_name(path.stem)[1]}
+        for title in {fold(title) for title in titles} - {""}:
+            found[title].append(path)
+    return found
 
-    An original too short to hold other music than its middle gives no copy.
+
+def other_start_s(clip: np.ndarray, whole: np.ndarray) -> float | None:
+    """Find where to cut `CLIP_S` of other music out of a song.
+
+    Parameters
+    ----------
+    clip, whole : np.ndarray [shape=(n_mels, n_frames), dtype=uint8]
+        Spectrograms of a clip, and of the song it may be from.
+
+    Returns
+    -------
+    float or None
+        None if the clip is not found in the song, or no other music of that length is left.
     """
+    n_clip, n_whole = clip.shape[1], whole.shape[1]
+    if n_whole < 2 * n_clip:
+        return None
+    # Normalised cross-correlation of 8 broad bands.
+    bands, pattern = (x.reshape(8, 16, -1).mean(axis=1) for x in (whole, clip))
+    pattern = pattern - pattern.mean(axis=1, keepdims=True)
+    ones = np.ones((1, n_clip))
+    matched = fftconvolve(bands, pattern[:, ::-1], mode="valid", axes=1).sum(axis=0)
+    sums = fftconvolve(bands, ones, mode="valid", axes=1)
+    energy = (fftconvolve(bands**2, ones, mode="valid", axes=1) - sums**2 / n_clip).sum(axis=0)
+    correlation = matched / np.sqrt(np.maximum(energy, 1.0) * (pattern**2).sum())
+    start = int(correlation.argmax())
+    before, after = start, n_whole - (start + n_clip)
+    if correlation[start] < FOUND_AGAIN or max(before, after) < n_clip:
+        return None
+    other = start + n_clip + (after - n_clip) // 2 if after >= before else (before - n_clip) // 2
+    return other * RECIPE.hop_length / RECIPE.sample_rate_hz
+
+
+def other_clip(path: Path, originals: list[Path], target: Path) -> Path | None:
+    """Write another `CLIP_S` of the song of a clip; return `target`, None where there is none."""
+    if not originals:
+        return None
+    clip = mel_picture(load_audio(path)[0])
+    for original in originals:
+        start_s = other_start_s(clip, mel_picture(load_audio(original)[0]))
+        if start_s is not None:
+            return excerpt(original, target, start_s, CLIP_S)
+    return None
+
+
+def degraded_copies(path: Path, originals: list[Path], folder: Path) -> Iterator[tuple[str, Path]]:
+    """Write each degraded copy of a song into `folder`; yield what it is, and its file."""
     mp3 = folder / "low.mp3"
     ffmpeg(path, mp3, before=[], after=["-c:a", "libmp3lame", "-b:a", "48k"])
     yield MP3, mp3
@@ -117,11 +176,9 @@ def degraded_copies(path: Path, original: Path | None, folder: Path) -> Iterator
     # Samples as floats: nothing but the loudness shall change.
     ffmpeg(path, soft, before=[], after=["-filter:a", "volume=-12dB", "-c:a", "pcm_f32le"])
     yield SOFT, soft
-    if original is not None:
-        whole_s = length_s(original)
-        start_s = max(0.0, whole_s / 4 - CLIP_S / 2)
-        if start_s + CLIP_S <= (whole_s - CLIP_S) / 2:
-            yield OTHER_CLIP, excerpt(original, folder / "other.wav", start_s, CLIP_S)
+    other = other_clip(path, originals, folder / "other.wav")
+    if other is not None:
+        yield OTHER_CLIP, other
 
 
 def rows_to_ask(library: Library, split: str | None, limit: int | None) -> list[int]:
@@ -155,14 +212,14 @@ def ask_all(
     library: Library, rows: list[int], embedder: "Embedder", originals: Path | None
 ) -> Outcomes:
     """Ask with every degraded copy of the songs of `rows`; a copy that fails is told and left."""
-    found = sorted(originals.rglob("*")) if originals else []
-    original_of = {path.stem: path for path in found if is_audio(path)}
+    by_title = originals_by_title(originals) if originals else {}
     outcomes: Outcomes = defaultdict(list)
     for row in tqdm.tqdm(rows, desc="songs", unit="song", mininterval=5.0):
         song: Song = library.songs[row]
         with tempfile.TemporaryDirectory(prefix="songrec-") as folder:
             try:
-                copies = degraded_copies(song.path, original_of.get(song.title), Path(folder))
+                wholes = by_title.get(fold(split_name(song.title)[1]), [])
+                copies = degraded_copies(song.path, wholes, Path(folder))
                 for name, copy in copies:
                     query = embedder.describe_audio(copy)
                     for ranking in RANKINGS:

@@ -1,0 +1,79 @@
+"""Compare networks as classifiers, several seeds each, on the test songs of the arrays.
+
+reads   train_db/arrays/ and the model.pt of every seed
+writes  to stdout: songs right of each seed, the mean, and the differences of the means with 95 %
+        intervals over seeds (Welch's t)
+
+    python benchmarks/classifiers.py --group design design*/model.pt --group ours ours*.pt
+"""
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from songrec import cli  # noqa: E402
+from songrec.database import Database  # noqa: E402
+from songrec.errors import UsageError  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
+    )
+    parser.add_argument(
+        "--group",
+        action="append",
+        nargs="+",
+        required=True,
+        metavar=("NAME", "FILE"),
+        help="a name and the model.pt of each seed; to be given for every network",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
+    return parser
+
+
+def accuracies(database: Database, models: list[str]) -> np.ndarray:
+    """Return the share of test songs that each model names right [shape=(n_models,)]."""
+    from songrec.classification import classify_test_songs
+
+    found = [classify_test_songs(database, Path(model), None) for model in models]
+    return np.array([figures["accuracy_songs"] for figures in found])
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Print the tables; return the exit status."""
+    groups = {name: models for name, *models in args.group}
+    if any(len(models) < 2 for models in groups.values()):
+        raise UsageError("every --group needs a name and at least two models")
+    shares = {name: accuracies(Database(args.data, "Train"), m) for name, m in groups.items()}
+    print("| network | songs right, seed by seed | mean | 95 % interval over seeds |")
+    print("|---|---|---|---|")
+    for name, share in shares.items():
+        mean, error = share.mean(), stats.sem(share)
+        low, high = stats.t.interval(0.95, len(share) - 1, loc=mean, scale=max(error, 1e-9))
+        seeds = ", ".join(f"{one:.1%}" for one in share)
+        print(f"| {name} | {seeds} | {mean:.1%} | {low:.1%} to {high:.1%} |")
+    for one, other in itertools.combinations(shares, 2):
+        between = stats.ttest_ind(shares[one], shares[other], equal_var=False)
+        low, high = between.confidence_interval(0.95)
+        lead = shares[one].mean() - shares[other].mean()
+        print(f"\n{one} minus {other}: {lead:+.1%} (95 % interval {low:+.1%} to {high:+.1%})")
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    return cli.run(compare, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The benchmarks that the documents quote: they run, and find what is there to be found."""
+
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, SAMPLE_RATE_HZ, run_script, tune
+
+from songrec.picture import mel_picture
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+N_SONGS = 3
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """A library of 30 s clips, and the songs of 75 s whose beginning, middle or end they are."""
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "data/song_db/songs").mkdir(parents=True)
+    (folder / "whole/album").mkdir(parents=True)
+    for number in range(N_SONGS):
+        parts = [tune(25, seed) for seed in (10 * number, 10 * number + 1, 10 * number + 2)]
+        whole = np.concatenate(parts) * np.float32(0.5)
+        start = (0, 22, 45)[number] * SAMPLE_RATE_HZ
+        clip = whole[start : start + 30 * SAMPLE_RATE_HZ]
+        clip_path = folder / f"data/song_db/songs/Band - Song {number}.wav"
+        soundfile.write(clip_path, clip, SAMPLE_RATE_HZ)
+        soundfile.write(folder / f"whole/album/0{number} Song {number}.flac", whole, SAMPLE_RATE_HZ)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", folder / "data")
+    return folder
+
+
+def test_degraded_copies_find_their_song(clips):
+    done = run_script(
+        "benchmarks/degraded_queries.py", "--data", clips / "data", "--originals", clips / "whole"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if " | full | " in line]
+    songs = {row[0].removeprefix("| "): int(row[2]) for row in rows}
+    # In the second the clip leaves 22 and 23 s: not enough.
+    assert songs == {
+        "mp3 of 48 kb/s": N_SONGS,
+        "10 s from the middle": N_SONGS,
+        "12 dB softer": N_SONGS,
+        "another 30 s of the song": N_SONGS - 1,
+    }
+    shares = [row[3] for row in rows[:3]]
+    assert shares == ["100.0%"] * 3
+
+
+def test_the_other_music_is_not_the_clip():
+    from degraded_queries import other_start_s
+
+    whole = np.concatenate([tune(20, seed) for seed in range(5)])
+    picture = mel_picture(whole)
+    for clip_s, other_s in ((0, (30, 70)), (20, (50, 70)), (65, (0, 35))):
+        clip = mel_picture(0.3 * whole[clip_s * SAMPLE_RATE_HZ :][: 30 * SAMPLE_RATE_HZ])
+        start_s = other_start_s(clip, picture)
+        assert other_s[0] - 0.1 <= start_s <= other_s[1] + 0.1
+    stranger = mel_picture(tune(30, seed=77))
+    assert other_start_s(stranger, picture) is None
+
+
+def test_classifiers_are_compared_over_seeds(tmp_path):
+    import classifiers
+
+    shares = {"a": np.array([0.5, 0.6, 0.7]), "b": np.array([0.2, 0.3, 0.25])}
+    arguments = ["--group", "a", "1", "2", "3", "--group", "b", "4", "5", "6"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifiers, "accuracies", lambda _, models: shares["ab"[models[0] == "4"]])
+        printed = []
+        patch.setattr("builtins.print", lambda *words: printed.append(" ".join(words)))
+        assert classifiers.main(arguments) == 0
+    text = "\n".join(printed)
+    assert "| a | 50.0%, 60.0%, 70.0% | 60.0% | 35.2% to 84.8% |" in text
+    assert "a minus b: +35.0%" in text
+
+    done = run_script("benchmarks/classifiers.py", "--group", "alone", "model.pt")
+    assert done.returncode == 2 and "two models" in done.stderr
