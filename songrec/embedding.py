@@ -58,8 +58,8 @@ class Embedder:
         vector = np.concatenate(vectors).mean(axis=0)
         if not np.isfinite(vector).all() or not vector.any():
             raise UnusableAudioError("the network finds nothing to compare in it")
-        timbre, patterns = Timbres.of_slices(slices), pattern_vector(slices)
-        return Descriptions(vector[None], timbre, patterns[None])
+        timbre = Timbres.of_slices(slices)
+        return Descriptions(vector[None], timbre, pattern_vector(slices, timbre)[None])
 
     def describe_folder(self, folder: Path) -> Descriptions:
         """Describe a song by its folder of slices."""

@@ -30,12 +30,14 @@ _PULSE_BINS = np.unique(np.round(np.geomspace(1, 90, 24)).astype(int))
 _FARTHEST = 4.0  # standard deviations; what is farther out is as far
 
 
-def measure_patterns(slices: np.ndarray) -> list[np.ndarray]:
+def measure_patterns(slices: np.ndarray, timbre: Timbres) -> list[np.ndarray]:
     """Measure the patterns of one song.
 
     Parameters
     ----------
     slices : np.ndarray [shape=(n_slices, n_mels, slice_frames), dtype=uint8]
+    timbre
+        Of the same song.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def measure_patterns(slices: np.ndarray) -> list[np.ndarray]:
         level_db = np.pad(level_db, ((0, 0), (0, lacking)), mode="wrap")
     by_64, by_32 = _bands(level_db, 64), _bands(level_db, 32)
     patterns = [
-        Timbres.of_slices(slices).to_tangents()[0],
+        timbre.to_tangents()[0],
         spectral_pattern(by_64),
         fluctuation_pattern(by_32),
         correlation_pattern(by_32),
@@ -180,9 +182,9 @@ def projection_digest() -> str:
     return hashlib.sha256(PROJECTION_FILE.read_bytes()).hexdigest()[:12]
 
 
-def pattern_vector(slices: np.ndarray) -> np.ndarray:
+def pattern_vector(slices: np.ndarray, timbre: Timbres) -> np.ndarray:
     """Return one song's vector [shape=(N_DIMS,), dtype=float32] by the shipped projection."""
-    patterns = np.concatenate(measure_patterns(slices))
+    patterns = np.concatenate(measure_patterns(slices, timbre))
     return shipped_projection().apply(patterns[None])[0]
 
 

@@ -15,6 +15,7 @@ from songrec.patterns import (
     spectral_pattern,
 )
 from songrec.ranking import cosine_similarities
+from songrec.timbre import Timbres
 
 FRAMES_PER_S = 22_050 / 512
 
@@ -26,6 +27,10 @@ def slices_of(seed, n_slices=10):
     from songrec.slices import cut
 
     return cut(mel_picture(tune(3 * n_slices, seed)))[:n_slices]
+
+
+def vector_of(slices):
+    return pattern_vector(slices, Timbres.of_slices(slices))
 
 
 @pytest.mark.parametrize("speed_hz", [0.7, 2.0, 5.5, 11.0])
@@ -79,7 +84,7 @@ def test_tones_stand_out_and_noise_does_not():
 
 
 def test_one_slice_is_enough_and_a_long_song_costs_no_more_memory():
-    vector = pattern_vector(slices_of(1, n_slices=1))
+    vector = vector_of(slices_of(1, n_slices=1))
     assert vector.shape == (N_DIMS,) and np.isfinite(vector).all() and vector.any()
     rng = np.random.default_rng(0)
     for pattern, rows in ((spectral_pattern, 64), (fluctuation_pattern, 32)):
@@ -89,7 +94,7 @@ def test_one_slice_is_enough_and_a_long_song_costs_no_more_memory():
 
 
 def test_the_halves_of_a_tune_are_nearer_than_other_tunes():
-    halves = [pattern_vector(part) for seed in range(6) for part in np.split(slices_of(seed), 2)]
+    halves = [vector_of(part) for seed in range(6) for part in np.split(slices_of(seed), 2)]
     vectors = np.stack(halves)
     for row in range(12):
         similarity = cosine_similarities(vectors, vectors[row])
@@ -101,6 +106,7 @@ def test_a_projection_comes_back_as_it_was_saved(tmp_path):
     shipped = shipped_projection()
     shipped.save(tmp_path / "again.npz")
     again = Projection.load(tmp_path / "again.npz")
-    patterns = np.concatenate(measure_patterns(slices_of(3)))[None]
+    slices = slices_of(3)
+    patterns = np.concatenate(measure_patterns(slices, Timbres.of_slices(slices)))[None]
     assert np.array_equal(again.apply(patterns), shipped.apply(patterns))
     assert again.apply(patterns).shape == (1, N_DIMS)

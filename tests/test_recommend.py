@@ -531,11 +531,8 @@ def waited_for_a_core_s(pid):
 def describe(seed, n_slices=4):
     rng = np.random.default_rng(seed)
     slices = rng.integers(0, 200, (n_slices, 128, 128), dtype=np.uint8)
-    return Descriptions(
-        rng.standard_normal((1, 8)).astype(np.float32),
-        Timbres.of_slices(slices),
-        pattern_vector(slices)[None],
-    )
+    vector, timbre = rng.standard_normal((1, 8)).astype(np.float32), Timbres.of_slices(slices)
+    return Descriptions(vector, timbre, pattern_vector(slices, timbre)[None])
 
 
 def stack(songs):

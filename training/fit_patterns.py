@@ -24,6 +24,7 @@ from songrec.errors import SongError  # noqa: E402
 from songrec.patterns import N_DIMS, Projection, measure_patterns  # noqa: E402
 from songrec.picture import mel_picture  # noqa: E402
 from songrec.slices import cut  # noqa: E402
+from songrec.timbre import Timbres  # noqa: E402
 
 # Share of a round covariance that is mixed in: few songs a label leave directions unmeasured.
 # Chosen on validation songs, as N_DIMS.
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         except SongError as error:
             print(f"left out {window.path}: {error}", file=sys.stderr)
             continue
-        songs.append(measure_patterns(slices))
+        songs.append(measure_patterns(slices, Timbres.of_slices(slices)))
         labels.append(window.label)
     fit(songs, labels).save(args.out)
     return 0

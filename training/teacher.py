@@ -155,6 +155,19 @@ class Teacher:
         return dense, logits
 
 
+def vector_of(path: Path, teacher: Teacher) -> np.ndarray:
+    """Return a file's mean patch vector [shape=(200,), dtype=float32].
+
+    Raises
+    ------
+    SongError
+        If the file cannot be decoded.
+    """
+    samples, _ = load_audio(path)
+    heard = soxr.resample(samples, RECIPE.sample_rate_hz, RATE_HZ, quality="HQ")
+    return teacher.patches(heard)[0].mean(0).numpy().astype(np.float32)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write the mean patch vector of every song of a folder; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -166,14 +179,13 @@ def main(argv: list[str] | None = None) -> int:
     names, vectors = [], []
     for path in tqdm.tqdm(sorted(p for p in args.songs.rglob("*") if p.suffix in AUDIO_ENDINGS)):
         try:
-            samples, _ = load_audio(path)
+            vector = vector_of(path, teacher)
         except SongError as error:
             print(f"left out {path}: {error}", file=sys.stderr)
             continue
-        heard = soxr.resample(samples, RECIPE.sample_rate_hz, RATE_HZ, quality="HQ")
         names.append(path.relative_to(args.songs).with_suffix("").as_posix())
-        vectors.append(teacher.patches(heard)[0].mean(0).numpy())
-    np.savez(args.out, songs=np.array(names), vectors=np.array(vectors, dtype=np.float32))
+        vectors.append(vector)
+    np.savez(args.out, songs=np.array(names), vectors=np.array(vectors))
     return 0
 
 

@@ -1,0 +1,133 @@
+"""Time songs from file to what they are compared by: this tool, its design's network, peers.
+
+One core, CPU seconds. musly and bliss are timed where requirements-peers.txt is installed,
+MSD-musicnn where its weights are given (training/export_teacher.py).
+
+    python benchmarks/analysis_speed.py
+    python benchmarks/analysis_speed.py --songs ~/Music --n 40 --teacher teacher.npz
+"""
+
+import argparse
+import itertools
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from spec_speed import cpu_s_per_song, make_songs
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from songrec import cli  # noqa: E402
+from songrec.audio import load_audio  # noqa: E402
+from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
+from songrec.peers import is_installed  # noqa: E402
+
+System = Callable[[Path], object]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument(
+        "--songs", type=Path, metavar="DIR", help="audio files (default: mp3s of noise and tones)"
+    )
+    parser.add_argument(
+        "--n", type=cli.positive_int, default=20, metavar="N", help="songs to time (default: 20)"
+    )
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="musicnn's weights")
+    parser.add_argument(
+        "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
+    return parser
+
+
+def analysis_with(model_path: Path, database: Database) -> System:
+    """Return this tool's whole road, with the network of a model.pt."""
+    from songrec.embedding import Embedder
+    from songrec.picture import write_spec
+    from songrec.slices import write_slices
+
+    embedder = Embedder(model_path, n_threads=1)
+    numbers = itertools.count()
+
+    def analyse(path: Path) -> None:
+        song = Song(path.name, path.stem, f"{next(numbers):05d}", path)
+        write_spec(database, song)
+        write_slices(database, song)
+        embedder.describe_folder(database.slices_path(song.key))
+
+    return analyse
+
+
+def write_design_model(path: Path) -> None:
+    """Write a model.pt of the design's network; untrained, it costs as much."""
+    import model
+    from songrec.checkpoint import TrainedModel, save_model
+
+    architecture = model.ARCHITECTURES["ResidualCNN"]
+    classes = [str(number) for number in range(8)]
+    network = model.build(architecture, len(classes))
+    save_model(path, TrainedModel(network, architecture, "genre", classes, {}, {}))
+
+
+def peers(teacher_path: Path | None) -> dict[str, System]:
+    """Return the peers that are at hand."""
+    found: dict[str, System] = {}
+    if is_installed("musly"):
+        import pymusly
+
+        jukebox = pymusly.MuslyJukebox(method="timbre", decoder="none")
+        found["musly"] = lambda path: jukebox.track_from_audiodata(load_audio(path)[0])
+    if is_installed("bliss"):
+        import bliss_audio
+
+        found["bliss"] = lambda path: bliss_audio.Song(str(path)).analysis
+    if teacher_path:
+        sys.path.insert(0, str(ROOT / "training"))
+        from teacher import Teacher, vector_of
+
+        teacher = Teacher(teacher_path)
+        found["MSD-musicnn (in torch)"] = lambda path: vector_of(path, teacher)
+    return found
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Print the table; return the exit status."""
+    import threadpoolctl
+    import torch
+
+    with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
+        folder = Path(scratch)
+        if args.songs:
+            found = (p for p in sorted(args.songs.rglob("*")) if p.suffix.lower() in AUDIO_ENDINGS)
+            paths = list(itertools.islice(found, args.n))
+        else:
+            paths = make_songs(folder, args.n)
+        write_design_model(folder / "design.pt")
+        database = Database(folder / "data", "Test")
+        systems = {
+            "this tool": analysis_with(args.model, database),
+            "this tool with the design's network": analysis_with(folder / "design.pt", database),
+            **peers(args.teacher),
+        }
+        torch.set_num_threads(1)
+        with threadpoolctl.threadpool_limits(1):
+            seconds = {name: cpu_s_per_song(work, paths) for name, work in systems.items()}
+    print("| file to what it is compared by, one core | CPU ms a song | ratio |")
+    print("|---|---|---|")
+    own = seconds["this tool"]
+    for name, taken_s in seconds.items():
+        print(f"| {name} | {taken_s * 1000:.0f} | {taken_s / own:.2f} |")
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    return cli.run(measure, build_parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
