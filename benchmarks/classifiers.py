@@ -2,7 +2,7 @@
 
 reads   train_db/arrays/ and the model.pt of every seed
 writes  to stdout: songs right of each seed, the mean, and the differences of the means with 95 %
-        intervals over seeds (Welch's t)
+        intervals over seeds (Welch's t); the chance in which songs are tested is not in them
 
     python benchmarks/classifiers.py --group design design*/model.pt --group ours ours*.pt
 """
@@ -52,8 +52,8 @@ def accuracies(database: Database, models: list[str]) -> np.ndarray:
 def compare(args: argparse.Namespace) -> int:
     """Print the tables; return the exit status."""
     groups = {name: models for name, *models in args.group}
-    if any(len(models) < 2 for models in groups.values()):
-        raise UsageError("every --group needs a name and at least two models")
+    if len(groups) < len(args.group) or any(len(models) < 2 for models in groups.values()):
+        raise UsageError("every --group needs a name of its own and at least two models")
     shares = {name: accuracies(Database(args.data, "Train"), m) for name, m in groups.items()}
     print("| network | songs right, seed by seed | mean | 95 % interval over seeds |")
     print("|---|---|---|---|")

@@ -48,7 +48,7 @@ class Embedder:
         Raises
         ------
         UnusableAudioError
-            If the vector is not finite or is zero, and so has no direction.
+            If a vector is not finite or is zero, and so has no direction.
         """
         vectors = []
         with torch.inference_mode():
@@ -56,10 +56,11 @@ class Embedder:
                 x = to_input(slices[start : start + _BATCH], self._device)
                 vectors.append(self._network(x).float().cpu().numpy())
         vector = np.concatenate(vectors).mean(axis=0)
-        if not np.isfinite(vector).all() or not vector.any():
-            raise UnusableAudioError("the network finds nothing to compare in it")
         timbre = Timbres.of_slices(slices)
-        return Descriptions(vector[None], timbre, pattern_vector(slices, timbre)[None])
+        patterns = pattern_vector(slices, timbre)
+        if not all(np.isfinite(found).all() and found.any() for found in (vector, patterns)):
+            raise UnusableAudioError("there is nothing in it to compare")
+        return Descriptions(vector[None], timbre, patterns[None])
 
     def describe_folder(self, folder: Path) -> Descriptions:
         """Describe a song by its folder of slices."""

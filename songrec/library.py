@@ -25,7 +25,7 @@ from songrec.ranking import (
 from songrec.recipe import check_mark
 from songrec.skips import SkipList
 from songrec.stage import Stage
-from songrec.vectors import StoredSongs, VectorStore
+from songrec.vectors import StoredSongs, VectorStore, known_fingerprints
 
 # With fewer songs there is no telling what distance is usual: the ranking is then by cosine.
 MIN_REFERENCES = 16
@@ -133,11 +133,7 @@ def open_library(database: Database, model_path: Path, options: Options) -> Libr
 def list_new_songs(database: Database, model_path: Path) -> list[str]:
     """Return the keys of the songs that `open_library` would embed."""
     prints = _fingerprints(database)
-    digest = model_digest(model_path)
-    if not database.vectors_db.exists():
-        return list(prints)
-    with VectorStore(database.vectors_db, digest) as store:
-        known = store.load().fingerprints
+    known = known_fingerprints(database.vectors_db, model_digest(model_path))
     return [key for key in prints if known.get(key) != prints[key]]
 
 

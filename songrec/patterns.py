@@ -10,11 +10,14 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import zipfile
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from songrec.errors import ModelError
+from songrec.files import atomic_path
 from songrec.recipe import RECIPE
 from songrec.timbre import Timbres
 
@@ -22,8 +25,9 @@ from songrec.timbre import Timbres
 PROJECTION_FILE = Path(__file__).with_name("patterns.npz")
 N_DIMS = 300
 
-# Evenly spread over longer songs: an hour of music need not cost more memory than some minutes.
+# Evenly spread over longer songs: they need not be heard more closely than some minutes.
 _MOST_BLOCKS = 2048
+_SORTED_FRAMES = 2584
 _PULSE_FRAMES = 256
 # Bounds of the pulse's frequencies in bins of 0.17 Hz: 0.17 to 15 Hz on a logarithmic scale.
 _PULSE_BINS = np.unique(np.round(np.geomspace(1, 90, 24)).astype(int))
@@ -126,8 +130,9 @@ def contrast_pattern(level_db: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(16 * 5,)]
     """
-    ranges = np.sort(level_db.reshape(16, RECIPE.n_mels // 16, -1), axis=1)
-    contrast = ranges[:, -2:].mean(axis=1) - ranges[:, :2].mean(axis=1)
+    # Minute by minute: sorting copies what it sorts.
+    pieces = np.array_split(level_db, level_db.shape[1] // _SORTED_FRAMES + 1, axis=1)
+    contrast = np.concatenate([_contrast(piece) for piece in pieces], axis=1)
     blocks = np.sort(_blocks(contrast, width=20, hop=10), axis=2)
     return np.percentile(blocks, 50, axis=0)[:, ::4].ravel()
 
@@ -152,14 +157,25 @@ class Projection:
 
     @classmethod
     def load(cls, path: Path = PROJECTION_FILE) -> Self:
-        """Read a projection that `save` wrote."""
-        with np.load(path) as stored:
-            return cls(*(stored[f.name].astype(np.float32) for f in dataclasses.fields(cls)))
+        """Read a projection that `save` wrote.
+
+        Raises
+        ------
+        ModelError
+            If the file is missing or damaged.
+        """
+        try:
+            with np.load(path) as stored:
+                return cls(*(stored[f.name].astype(np.float32) for f in dataclasses.fields(cls)))
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise _unreadable(path, error) from error
 
     def save(self, path: Path) -> None:
         """Write the projection; the basis in half precision, which is precise enough."""
-        basis = self.basis.astype(np.float16)
-        np.savez(path, centre=self.centre, spread=self.spread, basis=basis, offset=self.offset)
+        arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        arrays["basis"] = self.basis.astype(np.float16)
+        with atomic_path(path) as part, part.open("wb") as file:
+            np.savez(file, **arrays)
 
     def apply(self, patterns: np.ndarray) -> np.ndarray:
         """Return the vectors [shape=(n, N_DIMS)] of patterns [shape=(n, n_patterns)]."""
@@ -179,13 +195,28 @@ def shipped_projection() -> Projection:
 @functools.cache
 def projection_digest() -> str:
     """First 12 hexadecimal digits of the SHA-256 of the shipped projection's file."""
-    return hashlib.sha256(PROJECTION_FILE.read_bytes()).hexdigest()[:12]
+    try:
+        return hashlib.sha256(PROJECTION_FILE.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise _unreadable(PROJECTION_FILE, error) from error
 
 
 def pattern_vector(slices: np.ndarray, timbre: Timbres) -> np.ndarray:
     """Return one song's vector [shape=(N_DIMS,), dtype=float32] by the shipped projection."""
     patterns = np.concatenate(measure_patterns(slices, timbre))
     return shipped_projection().apply(patterns[None])[0]
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path} is missing or damaged ({error!r}); get it back: git checkout songrec/patterns.npz"
+    )
+
+
+def _contrast(level_db: np.ndarray) -> np.ndarray:
+    """Return the two loudest minus the two softest bands of 16 ranges [shape=(16, n_frames)]."""
+    ranges = np.sort(level_db.reshape(16, RECIPE.n_mels // 16, -1), axis=1)
+    return ranges[:, -2:].mean(axis=1) - ranges[:, :2].mean(axis=1)
 
 
 def _bands(level_db: np.ndarray, n_bands: int) -> np.ndarray:

@@ -4,8 +4,8 @@
 also hears timbre and patterns and takes hubs down. The three distances of a pair, the network's,
 the timbres' and the patterns', are told in standard deviations from what is usual for either of
 the two songs, and averaged: so a song that is near to everything is nobody's neighbour by that
-alone. It is the mutual proximity of Schnitzer et al. (JMLR 2012), with Gaussians as they propose,
-on a logistic scale.
+alone. The idea is that of the mutual proximity of Schnitzer et al. (JMLR 2012), with the mean of
+deviations in the place of their product of probabilities, and a logistic scale.
 """
 
 import dataclasses
@@ -126,8 +126,7 @@ def similarities(
     found = distances(library, query)
     score = (found - query_scale.mean) / query_scale.deviation
     score += (found - scales.mean) / scales.deviation
-    # Equal shares: no others were better on validation songs. Halved: the mean of both songs'
-    # points of view.
+    # Equal shares: docs/MODEL_CARD.md. Halved: the mean of both songs' points of view.
     mixed = score.mean(axis=1) / 2.0
     return 1.0 / (1.0 + np.exp(np.clip(mixed, -500.0, 500.0)))
 

@@ -262,6 +262,7 @@ class Trainer:
             "n_parameters": sum(p.numel() for p in self.classifier.parameters()),
             "settings": dataclasses.asdict(self.settings),
             "device": self.device.type,
+            "precision": str(self._half or torch.float32).removeprefix("torch."),
             "best_epoch": self.best_epoch,
             "best_epoch_chosen_by": chosen_by,
             "history": self.history,

@@ -20,7 +20,10 @@ from songrec.recipe import RECIPE
 from songrec.timbre import N_NUMBERS, Timbres
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS songs (
+-- A change of the columns gets new names, and what had the old ones goes: it can be made again.
+DROP TABLE IF EXISTS songs;
+DROP TABLE IF EXISTS reference_songs;
+CREATE TABLE IF NOT EXISTS songs_2 (
     key TEXT PRIMARY KEY,       -- of the song, as in slices/
     fingerprint TEXT NOT NULL,  -- of its folder of slices when it was embedded
     model TEXT NOT NULL,        -- digest of the model.pt that embedded it
@@ -30,7 +33,7 @@ CREATE TABLE IF NOT EXISTS songs (
     patterns BLOB NOT NULL,     -- float32: patterns.pattern_vector
     scale BLOB                  -- float64: mean and deviation of Scales; NULL: not measured yet
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reference_songs (
+CREATE TABLE IF NOT EXISTS reference_songs_2 (
     model TEXT, recipe TEXT,
     n_library INTEGER NOT NULL, -- songs in the library when they were drawn
     vectors BLOB NOT NULL, timbres BLOB NOT NULL, patterns BLOB NOT NULL,
@@ -73,7 +76,7 @@ class VectorStore:
     def __init__(self, path: Path, model: str) -> None:
         self.path = path
         self.model = model
-        self.recipe = f"{RECIPE.digest}+{projection_digest()}"
+        self.recipe = _recipe()
         self.was_damaged = False
         self._last_commit_s = time.monotonic()
         with self._told():
@@ -96,7 +99,7 @@ class VectorStore:
                 raise sqlite3.DatabaseError("the database is damaged")
             connection.execute(
                 "SELECT key, fingerprint, model, recipe, vector, timbre, patterns, scale "
-                "FROM songs LIMIT 1"
+                "FROM songs_2 LIMIT 1"
             )
         except sqlite3.DatabaseError:
             connection.close()
@@ -106,7 +109,7 @@ class VectorStore:
     def load(self) -> StoredSongs:
         """Return all songs of this model and recipe."""
         rows = self._connection.execute(
-            "SELECT key, fingerprint, scale, vector, timbre, patterns FROM songs "
+            "SELECT key, fingerprint, scale, vector, timbre, patterns FROM songs_2 "
             "WHERE model = ? AND recipe = ? ORDER BY key",
             (self.model, self.recipe),
         ).fetchall()
@@ -122,18 +125,21 @@ class VectorStore:
     def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
         """Remember one song, in place of what was known of it."""
         row = (key, fingerprint, self.model, self.recipe, *_blobs(description), None)
-        self._write("INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write("INSERT OR REPLACE INTO songs_2 VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row])
 
     def put_scales(self, keys: Iterable[str], scales: Scales) -> None:
         """Remember the scales of songs."""
         blobs = np.stack([scales.mean, scales.deviation], axis=1).astype("<f8")
-        rows = [(blob.tobytes(), key) for key, blob in zip(keys, blobs, strict=True)]
-        self._write("UPDATE songs SET scale = ? WHERE key = ?", rows)
+        rows = [
+            (blob.tobytes(), key, self.model, self.recipe)
+            for key, blob in zip(keys, blobs, strict=True)
+        ]
+        self._write("UPDATE songs_2 SET scale = ? WHERE key = ? AND model = ? AND recipe = ?", rows)
 
     def references(self) -> tuple[int, Descriptions] | None:
         """Return the reference songs and how many songs they were drawn from, if there are."""
         row = self._connection.execute(
-            "SELECT n_library, vectors, timbres, patterns FROM reference_songs "
+            "SELECT n_library, vectors, timbres, patterns FROM reference_songs_2 "
             "WHERE model = ? AND recipe = ?",
             (self.model, self.recipe),
         ).fetchone()
@@ -142,13 +148,13 @@ class VectorStore:
     def put_references(self, n_library: int, references: Descriptions) -> None:
         """Remember new reference songs; every scale measured on the old ones is forgotten."""
         row = (self.model, self.recipe, n_library, *_blobs(references))
-        self._write("DELETE FROM reference_songs", [()])
-        self._write("INSERT INTO reference_songs VALUES (?, ?, ?, ?, ?, ?)", [row])
-        self._write("UPDATE songs SET scale = NULL", [()])
+        self._write("DELETE FROM reference_songs_2", [()])
+        self._write("INSERT INTO reference_songs_2 VALUES (?, ?, ?, ?, ?, ?)", [row])
+        self._write("UPDATE songs_2 SET scale = NULL", [()])
 
     def remove(self, keys: Iterable[str]) -> None:
         """Forget songs."""
-        self._write("DELETE FROM songs WHERE key = ?", [(key,) for key in keys])
+        self._write("DELETE FROM songs_2 WHERE key = ?", [(key,) for key in keys])
 
     def _write(self, statement: str, rows: Sequence[tuple[str | bytes | int | None, ...]]) -> None:
         with self._told():
@@ -184,6 +190,28 @@ class VectorStore:
         with contextlib.closing(self._connection):
             if not isinstance(error, DiskFullError):
                 self.commit()
+
+
+def known_fingerprints(path: Path, model: str) -> dict[str, str]:
+    """Return key -> fingerprint of the songs of this model, writing nothing.
+
+    None are known where the database is missing or cannot be read.
+    """
+    if not path.exists():
+        return {}
+    statement = "SELECT key, fingerprint FROM songs_2 WHERE model = ? AND recipe = ?"
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as db:
+            return dict(db.execute(statement, (model, _recipe())).fetchall())
+    except sqlite3.DatabaseError:
+        return {}
+
+
+def _recipe() -> str:
+    """Return the digests of all but the model that decides what is stored."""
+    return f"{RECIPE.digest}+{projection_digest()}"
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from songrec.errors import ModelError
 from songrec.patterns import (
     N_DIMS,
     Projection,
+    _blocks,
     contrast_pattern,
     correlation_pattern,
     fluctuation_pattern,
@@ -18,6 +20,7 @@ from songrec.ranking import cosine_similarities
 from songrec.timbre import Timbres
 
 FRAMES_PER_S = 22_050 / 512
+PINNED = [130.0, 89.73, 7.0, -0.0, 16.08]
 
 
 def slices_of(seed, n_slices=10):
@@ -83,14 +86,34 @@ def test_tones_stand_out_and_noise_does_not():
     assert contrast_pattern(tones_db).mean() > contrast_pattern(noise_db).mean() + 10
 
 
-def test_one_slice_is_enough_and_a_long_song_costs_no_more_memory():
+def test_one_slice_is_enough():
     vector = vector_of(slices_of(1, n_slices=1))
     assert vector.shape == (N_DIMS,) and np.isfinite(vector).all() and vector.any()
+
+
+def test_of_a_long_song_blocks_are_heard_from_all_over_it():
+    level_db = np.tile(np.arange(300_000, dtype=np.float32), (2, 1))
+    blocks = _blocks(level_db, width=10, hop=5)
+    assert len(blocks) == 2048
+    assert blocks[0, 0, 0] == 0 and blocks[-1, 0, -1] > 299_980
+    assert np.ptp(np.diff(blocks[:, 0, 0])) <= 5
+
+
+def test_a_band_that_stands_still_correlates_with_nothing():
     rng = np.random.default_rng(0)
-    for pattern, rows in ((spectral_pattern, 64), (fluctuation_pattern, 32)):
-        level_db = rng.normal(40, 10, (rows, 200_000)).astype(np.float32)
-        short = pattern(level_db[:, :10_000])
-        assert np.abs(pattern(level_db) - short).max() < 3
+    level_db = np.stack([rng.normal(40, 10, 640), 40 + rng.normal(0, 1e-5, 640)])
+    level_db[1] += 1e-6 * level_db[0]
+    assert abs(correlation_pattern(level_db)[0]) < 0.01
+
+
+def test_the_measures_are_those_that_the_projection_was_fitted_on():
+    """A change here needs a new songrec/patterns.npz: training/fit_patterns.py."""
+    slices = np.random.default_rng(0).integers(0, 256, (4, 128, 128), dtype=np.uint8)
+    slices = slices // 4 + np.arange(0, 128, dtype=np.uint8)[:, None]
+    patterns = measure_patterns(slices, Timbres.of_slices(slices))
+    assert [len(pattern) for pattern in patterns] == [350, 640, 608, 496, 80]
+    first = [float(np.round(pattern[[0, 40]], 3).sum()) for pattern in patterns]
+    assert first == pytest.approx(PINNED, abs=0.01)
 
 
 def test_the_halves_of_a_tune_are_nearer_than_other_tunes():
@@ -110,3 +133,12 @@ def test_a_projection_comes_back_as_it_was_saved(tmp_path):
     patterns = np.concatenate(measure_patterns(slices, Timbres.of_slices(slices)))[None]
     assert np.array_equal(again.apply(patterns), shipped.apply(patterns))
     assert again.apply(patterns).shape == (1, N_DIMS)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", None])
+def test_a_damaged_projection_says_how_to_get_it_back(tmp_path, content):
+    path = tmp_path / "patterns.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"git checkout songrec/patterns\.npz"):
+        Projection.load(path)

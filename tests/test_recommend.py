@@ -1,5 +1,6 @@
 """From slices to the answer: the ranking, the memory of vectors, the errors."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, on_small_disk, run_script, tune, write_tune
+from conftest import ROOT, on_small_disk, run_script, tree, tune, write_tune
 
 import model
 from songrec.checkpoint import TrainedModel, save_model
@@ -95,7 +96,7 @@ def answer_of(folder, *args):
 
 def vectors_of(folder):
     with sqlite3.connect(folder / "data/song_db/vectors.db") as connection:
-        return dict(connection.execute("SELECT key, vector FROM songs"))
+        return dict(connection.execute("SELECT key, vector FROM songs_2"))
 
 
 def test_the_answer_as_text_and_json(prepared):
@@ -587,3 +588,35 @@ def test_a_hub_is_taken_down():
         n_first_full += np.argmax(np.where(others, full, -9)) == 0
     assert n_first_cosine > 15
     assert n_first_full < n_first_cosine / 3
+
+
+def test_patterns_count_in_the_full_ranking():
+    songs = stack([describe(seed) for seed in range(30)])
+    patterns = songs.patterns.copy()
+    patterns[5] = patterns[0] + 0.01
+    songs = Descriptions(songs.vectors, songs.timbres, patterns)
+    scales = measure_scales(songs, songs)
+    full = similarities(songs, scales, songs[[0]], scales[[0]])
+    full[0] = -9
+    assert full.argmax() == 5
+
+
+def test_a_database_of_an_earlier_layout_is_neither_damage_nor_touched_by_a_dry_run(library):
+    database = library / "data/song_db/vectors.db"
+    database.unlink()
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        db.execute("CREATE TABLE songs (key TEXT PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+        db.commit()
+    before = tree(library)
+    done = recommend(library, "Artist 0 - Song 0", "--dry-run")
+    assert done.returncode == 0 and tree(library) == before, done.stderr
+    done = recommend(library, "Artist 0 - Song 0")
+    assert done.returncode == 0 and "damaged" not in done.stderr
+    assert not list(database.parent.glob("*damaged*"))
+
+
+def test_a_dry_run_leaves_a_damaged_database_where_it_is(library):
+    (library / "data/song_db/vectors.db").write_bytes(b"no database" * 500)
+    before = tree(library)
+    assert recommend(library, "Artist 0 - Song 0", "--dry-run").returncode == 0
+    assert tree(library) == before

@@ -158,6 +158,9 @@ def _run(request, out, err):
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         status = end.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
     except BaseException:  # noqa: BLE001  # as the interpreter does
         traceback.print_exc()
         status = 1

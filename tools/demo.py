@@ -40,7 +40,7 @@ PACKAGES = (
     "wizznic-data",
 )
 MIN_MUSIC_BYTES = 400_000  # smaller files in these packages are effects and jingles
-# In song_db once all music has come: some songs alone may be what an interrupted run brought.
+# In song_db once all music was asked for: some songs alone may be what a killed run brought.
 COMPLETE_MARK = ".open_music_is_complete"
 N_ANSWERS = 3
 
@@ -62,8 +62,7 @@ def demo(args: argparse.Namespace) -> int:
     database = Database(data, "Test")
     if args.songs:
         run("add_song.py", "--data", data, "--file", args.songs.expanduser().resolve(), "--link")
-    elif not (database.root / COMPLETE_MARK).exists():
-        get_open_music(data, database)
+    elif not (database.root / COMPLETE_MARK).exists() and get_open_music(data, database):
         (database.root / COMPLETE_MARK).touch()
     run("spotify_specs.py", "-m", "Test", "--data", data)
     run("spotify_slices.py", "-m", "Test", "--data", data)
@@ -91,29 +90,36 @@ def demo(args: argparse.Namespace) -> int:
     return cli.EXIT_OK
 
 
-def get_open_music(data: Path, database: Database) -> None:
+def get_open_music(data: Path, database: Database) -> bool:
     """Put a few dozen songs into `song_db/songs`: FMA's where it can be reached, else Debian's.
+
+    Returns
+    -------
+    bool
+        Whether everything there was asked for; without apt-get an earlier run's songs must do.
 
     Raises
     ------
     LibraryError
-        If neither can be reached.
+        If there is no music, neither from there nor from an earlier run.
     """
     if is_reachable(FMA_URL):
         run("fma_dl.py", "--data", data, "--limit", FMA_SONGS_PER_GENRE)
         run("add_song.py", "--data", data, "--file", data / "train_db" / "songs")
-        return
+        return True
     print("FMA cannot be reached; trying Debian's game music", file=sys.stderr)
-    how = "use your own music instead: make demo SONGS=folder"
-    if not can_download():
-        raise LibraryError(f"no open music can be reached from here (no FMA, no apt-get); {how}")
-    for package in PACKAGES:
+    is_online = can_download()
+    for package in PACKAGES if is_online else ():
         try:
             take_songs(package, database)
         except DownloadError as error:
             print(f"left out: {error}", file=sys.stderr)
     if not database.songs_if_any():
-        raise LibraryError(f"no open music can be reached from here; {how}")
+        raise LibraryError(
+            "no open music can be reached from here (no FMA, no apt-get); "
+            "use your own music instead: make demo SONGS=folder"
+        )
+    return is_online
 
 
 def take_songs(package: str, database: Database) -> None:

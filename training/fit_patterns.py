@@ -40,7 +40,14 @@ def fit(songs: list[list[np.ndarray]], labels: list[str]) -> Projection:
         Of each song, what `measure_patterns` gives.
     labels
         Of each song, "" where it has none.
+
+    Raises
+    ------
+    ValueError
+        If there are too few songs for `N_DIMS` components, or no label has two.
     """
+    if len(songs) <= N_DIMS:
+        raise ValueError(f"{len(songs)} songs are too few for {N_DIMS} components")
     # Each kind of pattern weighs the same, however many numbers it has.
     weight = np.concatenate([np.full(len(p), len(p) ** -0.5) for p in songs[0]])
     patterns = np.stack([np.concatenate(song) for song in songs])
