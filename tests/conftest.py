@@ -1,6 +1,7 @@
 """What the tests share: real audio made in milliseconds, and a way to run the real scripts."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 from warm_start import ROOT, WarmServer
+
+# A shell's background job ignores Ctrl-C, and so would the scripts that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SAMPLE_RATE_HZ = 22_050
 # SONGREC_TESTS_COLD=1 starts a new Python for every run of a script, as where there is no Linux.
