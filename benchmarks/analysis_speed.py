@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spec_speed import cpu_s_per_song, make_songs
+from spec_speed import add_song_flags, cpu_s_per_song, songs_to_time
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from songrec import cli  # noqa: E402
 from songrec.audio import load_audio  # noqa: E402
-from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
+from songrec.database import Database, Song  # noqa: E402
 from songrec.peers import is_installed  # noqa: E402
 
 System = Callable[[Path], object]
@@ -30,17 +30,11 @@ System = Callable[[Path], object]
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__)
-    parser.add_argument(
-        "--songs", type=Path, metavar="DIR", help="audio files (default: mp3s of noise and tones)"
-    )
-    parser.add_argument(
-        "--n", type=cli.positive_int, default=20, metavar="N", help="songs to time (default: 20)"
-    )
+    add_song_flags(parser)
     parser.add_argument("--teacher", type=Path, metavar="FILE", help="musicnn's weights")
     parser.add_argument(
         "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
     return parser
 
 
@@ -101,11 +95,7 @@ def measure(args: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
         folder = Path(scratch)
-        if args.songs:
-            found = (p for p in sorted(args.songs.rglob("*")) if p.suffix.lower() in AUDIO_ENDINGS)
-            paths = list(itertools.islice(found, args.n))
-        else:
-            paths = make_songs(folder, args.n)
+        paths = songs_to_time(args.songs, args.n, folder)
         write_design_model(folder / "design.pt")
         database = Database(folder / "data", "Test")
         systems = {

@@ -31,6 +31,12 @@ SAMPLE_RATE_HZ = 44_100
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__)
+    add_song_flags(parser)
+    return parser
+
+
+def add_song_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which songs to time."""
     parser.add_argument(
         "--songs", type=Path, metavar="DIR", help="audio files (default: mp3s of noise and tones)"
     )
@@ -38,7 +44,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--n", type=cli.positive_int, default=40, metavar="N", help="songs to time (default: 40)"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
-    return parser
+
+
+def songs_to_time(source: Path | None, n: int, folder: Path) -> list[Path]:
+    """Return the first `n` audio files of a folder, or such made in `folder` without one."""
+    if source is None:
+        return make_songs(folder, n)
+    found = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS)
+    return list(itertools.islice(found, n))
 
 
 def make_songs(folder: Path, n: int) -> list[Path]:
@@ -101,11 +114,7 @@ def measure(args: argparse.Namespace) -> int:
     mpl.use("Agg")
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
         folder = Path(scratch)
-        if args.songs:
-            found = (p for p in sorted(args.songs.rglob("*")) if p.suffix.lower() in AUDIO_ENDINGS)
-            paths = list(itertools.islice(found, args.n))
-        else:
-            paths = make_songs(folder, args.n)
+        paths = songs_to_time(args.songs, args.n, folder)
         database = Database(folder / "data", "Test")
         songs = {p: Song(p.name, p.stem, f"{i:05d}", p) for i, p in enumerate(paths)}
 

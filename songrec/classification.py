@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from songrec.accuracy import measure
 from songrec.arrays import open_arrays
 from songrec.checkpoint import load_model
 from songrec.database import Database
+from songrec.device import pick_device
 from songrec.errors import LabelError
 from songrec.plots import draw_confusion
 from songrec.statistics import wilson_interval
-from songrec.training import measure, pick_device
 
 
 def classify_test_songs(database: Database, model_path: Path, plot: Path | None) -> dict[str, Any]:

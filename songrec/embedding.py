@@ -7,13 +7,13 @@ import torch
 
 from songrec.audio import load_audio
 from songrec.checkpoint import load_model
+from songrec.device import pick_device, to_channels_last, to_input
 from songrec.errors import UnusableAudioError
 from songrec.patterns import pattern_vector
 from songrec.picture import mel_picture
 from songrec.ranking import Descriptions
 from songrec.slices import cut, read_slices
 from songrec.timbre import Timbres
-from songrec.training import pick_device, to_channels_last, to_input
 
 _BATCH = 64
 

@@ -31,6 +31,7 @@ _SORTED_FRAMES = 2584
 _PULSE_FRAMES = 256
 # Bounds of the pulse's frequencies in bins of 0.17 Hz: 0.17 to 15 Hz on a logarithmic scale.
 _PULSE_BINS = np.unique(np.round(np.geomspace(1, 90, 24)).astype(int))
+_VECTORS = ("centre", "spread", "offset")
 _FARTHEST = 4.0  # standard deviations; what is farther out is as far
 
 
@@ -166,16 +167,18 @@ class Projection:
         """
         try:
             with np.load(path) as stored:
-                return cls(*(stored[f.name].astype(np.float32) for f in dataclasses.fields(cls)))
+                basis = np.ldexp(stored["steps"].astype(np.float32), stored["exponents"])
+                return cls(stored["centre"], stored["spread"], basis, stored["offset"])
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise _unreadable(path, error) from error
 
     def save(self, path: Path) -> None:
-        """Write the projection; the basis in half precision, which is precise enough."""
-        arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        arrays["basis"] = self.basis.astype(np.float16)
+        """Write the projection; the basis in 8 bits, each column in steps of a power of 2."""
+        exponents = np.ceil(np.log2(np.abs(self.basis).max(axis=0) / 127)).astype(np.int32)
+        steps = np.rint(np.ldexp(self.basis, -exponents)).astype(np.int8)
+        vectors = {name: getattr(self, name).astype(np.float32) for name in _VECTORS}
         with atomic_path(path) as part, part.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, steps=steps, exponents=exponents, **vectors)
 
     def apply(self, patterns: np.ndarray) -> np.ndarray:
         """Return the vectors [shape=(n, N_DIMS)] of patterns [shape=(n, n_patterns)]."""

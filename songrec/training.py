@@ -5,58 +5,24 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 import tqdm
-from torch import nn
 from torch.nn import functional
 
 import model as network
+from songrec.accuracy import Measured, measure
 from songrec.arrays import SplitArrays, TrainingData
 from songrec.augmentation import SpectrogramMasks
 from songrec.checkpoint import LOAD_ERRORS, serialised
+from songrec.device import half_precision, pick_device, to_channels_last, to_input
 from songrec.errors import TrainingError
 from songrec.files import atomic_path, remove_stale_parts
 from songrec.settings import TrainingSettings
-from songrec.statistics import wilson_interval
 
-_Network = TypeVar("_Network", bound=nn.Module)
-_PREDICTION_BATCH = 256
 _FOCAL_GAMMA = 2.0
-
-
-def pick_device() -> torch.device:
-    """Return CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def half_precision(device: torch.device) -> torch.dtype | None:
-    """Return the number format in which this device computes faster, None where there is none.
-
-    A CPU with bfloat16 instructions trains the design's network in under half of the time.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else None
-
-
-def to_channels_last(network: _Network) -> _Network:
-    """Lay out the weights as `to_input` lays out the pictures; return the network itself."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def to_input(slices: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Turn slices [shape=(n, rows, columns), dtype=uint8] into the network's input.
-
-    Returns
-    -------
-    torch.Tensor [shape=(n, 1, rows, columns), dtype=float32]
-        Values 0..1, channels last: that is what both cuDNN and oneDNN are fastest with.
-    """
-    x = torch.from_numpy(np.array(slices)).to(device).unsqueeze(1)
-    return x.float().div_(255.0).contiguous(memory_format=torch.channels_last)
 
 
 class Trainer:
@@ -273,72 +239,8 @@ class Trainer:
                 figures[name] = self._measure(split).as_figures(self.data.classes)
         return figures
 
-    def _measure(self, split: SplitArrays) -> "Measured":
+    def _measure(self, split: SplitArrays) -> Measured:
         return measure(self.classifier, split, self.device)
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """What a classifier says of the slices and songs of a split.
-
-    Attributes
-    ----------
-    confusion : np.ndarray [shape=(n_classes, n_classes), dtype=int64]
-        Songs by true class (row) and found class (column).
-    """
-
-    loss: float
-    accuracy_slices: float
-    n_slices: int
-    confusion: np.ndarray
-
-    @property
-    def n_songs(self) -> int:
-        """Songs measured."""
-        return int(self.confusion.sum())
-
-    @property
-    def accuracy_songs(self) -> float:
-        """Share of songs whose class was found."""
-        return float(np.trace(self.confusion) / self.n_songs)
-
-    def as_figures(self, classes: list[str]) -> dict[str, Any]:
-        """Return everything as plain numbers, with the 95 % interval and the chance levels."""
-        per_class = self.confusion.sum(axis=1)
-        return {
-            "n_songs": self.n_songs,
-            "n_slices": self.n_slices,
-            "accuracy_songs": self.accuracy_songs,
-            "accuracy_songs_95": list(wilson_interval(int(np.trace(self.confusion)), self.n_songs)),
-            "accuracy_slices": self.accuracy_slices,
-            "chance": 1.0 / len(classes),
-            "always_the_commonest_class": float(per_class.max() / self.n_songs),
-            "loss": self.loss,
-            "confusion_songs": self.confusion.tolist(),
-        }
-
-
-def measure(classifier: nn.Module, split: SplitArrays, device: torch.device) -> Measured:
-    """Classify every slice, and every song by the mean of its slices' probabilities."""
-    classifier.eval()
-    log_probabilities = []
-    with torch.inference_mode():
-        for start in range(0, len(split.y), _PREDICTION_BATCH):
-            x = to_input(split.x[start : start + _PREDICTION_BATCH], device)
-            log_probabilities.append(functional.log_softmax(classifier(x).float(), dim=1).cpu())
-    scores = torch.cat(log_probabilities).numpy().astype(np.float64)
-    n_classes = scores.shape[1]
-    _, first, numbers = np.unique(split.song, return_index=True, return_inverse=True)
-    song_scores = np.zeros((len(first), n_classes))
-    np.add.at(song_scores, numbers, np.exp(scores))
-    confusion = np.zeros((n_classes, n_classes), dtype=np.int64)
-    np.add.at(confusion, (split.y[first], song_scores.argmax(axis=1)), 1)
-    return Measured(
-        loss=float(-scores[np.arange(len(scores)), split.y].mean()),
-        accuracy_slices=float((scores.argmax(axis=1) == split.y).mean()),
-        n_slices=len(scores),
-        confusion=confusion,
-    )
 
 
 def _focal_loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

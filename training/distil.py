@@ -31,8 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 from model import ARCHITECTURES, StridedCNN  # noqa: E402
 from songrec.checkpoint import TrainedModel, save_model  # noqa: E402
+from songrec.device import to_channels_last  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
-from songrec.training import to_channels_last  # noqa: E402
 
 ARCHITECTURE = ARCHITECTURES["StridedCNN"]
 COLUMNS = RECIPE.slice_frames
