@@ -14,6 +14,7 @@ else from their file names; what is there already is told and not added twice.
 """
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,9 +79,10 @@ def add_files(args: argparse.Namespace, intake: "Intake") -> None:
     from songrec.shelf import find_audio
     from songrec.tags import song_name
 
-    paths = find_audio(args.file)
+    paths = find_audio(args.file, intake.tell)
     if args.dry_run:
-        for path in paths[: args.limit]:
+        new = (path for path in paths if intake.shelf.same(path, song_name(path)) is None)
+        for path in itertools.islice(new, args.limit):
             print(cli.printable(f"add {path} as {song_name(path)}"))
         return
     with intake.bar(len(paths)):
@@ -117,8 +119,10 @@ def add_link(args: argparse.Namespace, intake: "Intake") -> None:
             if not args.retry_skipped:
                 failed = ledger.ids("failed")
                 entries = [entry for entry in entries if entry.track_id not in failed]
-            with intake.bar(len(entries[: args.limit])):
-                intake.download(entries[: args.limit], ledger)
+            with intake.bar(len(entries)):
+                # As with files: what is there already does not count.
+                missing = intake.not_there(entries, ledger)
+                intake.download(itertools.islice(missing, args.limit), ledger)
 
 
 def main(argv: list[str] | None = None) -> int:

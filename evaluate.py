@@ -70,9 +70,12 @@ def named_file(text: str) -> tuple[str, Path]:
 
 def evaluate_classifier(args: argparse.Namespace) -> int:
     """Print the accuracy on test songs and slices; return the exit status."""
+    import torch
+
     from songrec.classification import classification_text, classify_test_songs
     from songrec.database import Database
 
+    torch.set_num_threads(args.jobs)
     figures = classify_test_songs(Database(args.data, "Train"), args.model, args.plot)
     cli.print_json(figures) if args.json else print(classification_text(figures))
     return cli.EXIT_OK

@@ -82,10 +82,16 @@ def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "lis
     from songrec.download import download
 
     songs_dir = intake.database.songs_dir
-    wish = catalogue.Wish(args.per_genre, catalogue.genres_of(args.genre), args.limit, args.seed)
+    wish = catalogue.Wish(
+        args.per_genre,
+        str(args.csv.resolve()) if args.csv else "",
+        catalogue.genres_of(args.genre),
+        args.limit,
+        args.seed,
+    )
     ledger.forget_gone(lambda file: (songs_dir / file).exists())
     if args.retry_skipped:
-        ledger.retry_failed(wish.sample)
+        ledger.retry_failed(wish.sample, wish.genres)
     left = ledger.wanted(wish.sample)
     if left:
         intake.tell(f"going on with {len(left)} songs drawn before")

@@ -86,7 +86,8 @@ def load_training_data(args: argparse.Namespace) -> int:
         stage.forget_absent(songs)
         todo = stage.select(songs, lambda _: False)
         plan = plan_for(todo)
-        todo = [song for song in todo if song.key in set(plan.table["key"])]
+        labelled = set(plan.table["key"])
+        todo = [song for song in todo if song.key in labelled]
         if not args.force and arrays.digest_there(database) == plan.digest:
             stage.n_there = len(todo)
         elif args.dry_run:

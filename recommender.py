@@ -86,7 +86,7 @@ def recommend(args: argparse.Namespace) -> int:
     options = cli.options_from(args)
     database = Database(args.data, "Test")
     if args.dry_run:
-        for key in list_new_songs(database, args.model):
+        for key in list_new_songs(database, args.model, options):
             print(f"embed {cli.printable(key)}")
         return cli.EXIT_OK
     library = open_library(database, args.model, options)

@@ -26,7 +26,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--classes",
         type=cli.positive_int,
-        default=8,
         metavar="N",
         help="classes of the default architecture (default: 8)",
     )
@@ -40,11 +39,14 @@ def summarise(args: argparse.Namespace) -> int:
 
     import model
     from songrec.checkpoint import load_model
+    from songrec.errors import UsageError
     from songrec.recipe import RECIPE
 
     path = args.model or Path("model.pt")
-    if args.default or (args.model is None and not path.exists()):
-        architecture, n_classes = model.ARCHITECTURES["ResidualCNN"], args.classes
+    if args.model and (args.default or args.classes):
+        raise UsageError("--model tells its architecture and classes: no --default, no --classes")
+    if args.default or args.classes or not (args.model or path.exists()):
+        architecture, n_classes = model.ARCHITECTURES["ResidualCNN"], args.classes or 8
         classifier = model.build(architecture, n_classes)
         origin = "default architecture"
     else:

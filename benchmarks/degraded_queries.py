@@ -31,7 +31,7 @@ from songrec.audio import load_audio  # noqa: E402
 from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
 from songrec.errors import LibraryError, SongError, UndecodableError  # noqa: E402
 from songrec.library import Library, open_library  # noqa: E402
-from songrec.names import fold, split_name  # noqa: E402
+from songrec.names import composed, fold, split_name  # noqa: E402
 from songrec.picture import mel_picture  # noqa: E402
 from songrec.ranking import RANKINGS, best_rows  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
@@ -203,7 +203,7 @@ def rows_to_ask(library: Library, split: str | None, limit: int | None) -> list[
         from songrec.labels import read_tracks
 
         splits = read_tracks(library.database.tracks_csv)["split"].to_dict()
-        rows = [row for row in rows if splits.get(library.songs[row].name) == split]
+        rows = [row for row in rows if splits.get(composed(library.songs[row].name)) == split]
     if not rows:
         wanted = f"of the split {split} " if split else ""
         raise LibraryError(f"no song {wanted}in {library.database.songs_dir} to ask with")
@@ -257,7 +257,7 @@ def measure(args: argparse.Namespace) -> int:
         raise LibraryError("the degraded copies need ffmpeg, which is not installed")
     if args.originals and not args.originals.is_dir():
         raise LibraryError(f"there is no folder {args.originals}")
-    options = cli.Options(data=args.data, jobs=args.jobs)
+    options = cli.Options(jobs=args.jobs)
     library = open_library(Database(args.data, "Test"), args.model, options)
     rows = rows_to_ask(library, args.split, args.limit)
     outcomes = ask_all(library, rows, Embedder(args.model, args.jobs), args.originals)

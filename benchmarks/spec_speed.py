@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from songrec import cli  # noqa: E402
 from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
+from songrec.errors import LibraryError  # noqa: E402
 
 SONG_S = 30.0
 SAMPLE_RATE_HZ = 44_100
@@ -47,11 +48,21 @@ def add_song_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def songs_to_time(source: Path | None, n: int, folder: Path) -> list[Path]:
-    """Return the first `n` audio files of a folder, or such made in `folder` without one."""
+    """Return the first `n` audio files of a folder, or such made in `folder` without one.
+
+    Raises
+    ------
+    LibraryError
+        If there are fewer than two: the first only warms up.
+    """
     if source is None:
-        return make_songs(folder, n)
-    found = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS)
-    return list(itertools.islice(found, n))
+        paths = make_songs(folder, n)
+    else:
+        found = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS)
+        paths = list(itertools.islice(found, n))
+    if len(paths) < 2:
+        raise LibraryError(f"{len(paths)} songs are too few to time; give --songs or --n 2 or more")
+    return paths
 
 
 def make_songs(folder: Path, n: int) -> list[Path]:

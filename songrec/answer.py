@@ -99,7 +99,7 @@ def recommendations(
         keep_versions=question.keep_versions,
     )
     best = list(itertools.islice(rows, min(question.n, len(library.songs))))
-    n_others = sum(song.path.exists() for song in library.songs) - len(own)
+    n_others = sum(song.path.exists() for row, song in enumerate(library.songs) if row not in own)
     return Answer(
         titles,
         # A cosine below 0 means nothing in common; how much less matters to nobody.

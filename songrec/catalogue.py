@@ -3,6 +3,9 @@
 import dataclasses
 import hashlib
 import json
+import lzma
+import zipfile
+import zlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -18,6 +21,9 @@ URL = (
     "https://huggingface.co/datasets/maharshipandya/spotify-tracks-dataset/resolve/main/dataset.csv"
 )
 _ENDINGS = ("", ".gz", ".bz2", ".xz", ".zip")
+# What pandas and the decompressors raise at a file that is no CSV, is damaged or is cut off;
+# pandas' own errors and a zip of several files are ValueErrors.
+_UNREADABLE = (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 _TEXT_COLUMNS = ("track_id", "artists", "album_name", "track_name", "track_genre")
 _COLUMNS = (*_TEXT_COLUMNS, "duration_ms", "explicit")
 
@@ -28,6 +34,8 @@ class Wish:
 
     Attributes
     ----------
+    source
+        The CSV, where it is not the default one.
     genres
         Only these; all if empty.
     limit
@@ -35,6 +43,7 @@ class Wish:
     """
 
     per_genre: int
+    source: str = ""
     genres: tuple[str, ...] = ()
     limit: int | None = None
     seed: int | None = None
@@ -79,7 +88,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         )
     except FileNotFoundError as error:
         raise LibraryError(f"there is no {path}; leave out --csv to download one") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise LibraryError(f"{path} cannot be read as CSV: {error}") from error
     lacking = [column for column in _TEXT_COLUMNS if column not in table.columns]
     if lacking:

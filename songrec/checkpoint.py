@@ -27,6 +27,9 @@ LOAD_ERRORS = (
     OSError,
     ValueError,
     KeyError,
+    IndexError,
+    TypeError,
+    AssertionError,
 )
 
 
@@ -99,9 +102,9 @@ def load_model(path: Path) -> TrainedModel:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except LOAD_ERRORS as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise ModelError(
-            f"{path} is not a model that can be loaded ({str(error).splitlines()[0][:120]}); "
-            f"{HOW_TO_GET_ONE}"
+            f"{path} is not a model that can be loaded ({reason}); {HOW_TO_GET_ONE}"
         ) from error
     if not isinstance(content, dict) or "architecture" not in content:
         raise ModelError(f"{path} is not a model of this project; {HOW_TO_GET_ONE}")
@@ -128,4 +131,6 @@ def load_model(path: Path) -> TrainedModel:
             content["version"],
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{path} does not fit its own description: {error!r}") from error
+        raise ModelError(
+            f"{path} does not fit its own description ({error!r}); {HOW_TO_GET_ONE}"
+        ) from error

@@ -34,7 +34,7 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     if (trained.label, trained.classes) != (data.label, data.classes):
         raise LabelError(
             f"{model_path} tells {trained.label}s {trained.classes[:5]} apart, the arrays hold "
-            f"{data.label}s {data.classes[:5]}"
+            f"{data.label}s {data.classes[:5]}; train one on them: python recommender.py -m Train"
         )
     device = pick_device()
     measured = measure(trained.classifier.to(device), data.test, device)

@@ -32,7 +32,6 @@ class Options:
         Most songs to do in this run; None for all.
     """
 
-    data: Path
     jobs: int
     limit: int | None = None
     force: bool = False

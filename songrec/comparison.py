@@ -22,6 +22,7 @@ from songrec.evaluation import (
 )
 from songrec.labels import read_tracks
 from songrec.library import Library, open_library
+from songrec.names import composed
 from songrec.peers import PEERS, is_installed, peer_similarity, vector_similarity
 from songrec.plots import draw_measures
 from songrec.ranking import RANKINGS, cosine_similarities
@@ -49,10 +50,11 @@ def open_subject(
     """
     tracks = read_tracks(database.tracks_csv)
     library = open_library(database, model_path, options)
+    names = [composed(song.name) for song in library.songs]
     rows = [
         row
-        for row, song in enumerate(library.songs)
-        if song.name in tracks.index and split in {None, tracks.at[song.name, "split"]}
+        for row, name in enumerate(names)
+        if name in tracks.index and split in {None, tracks.at[name, "split"]}
     ]
     if len(rows) < 2:
         of_split = f" of split {split}" if split else ""
@@ -60,7 +62,7 @@ def open_subject(
             f"{database.tracks_csv} lists {len(rows)} of these songs{of_split}; 2 are needed"
         )
     part = library.subset(rows)
-    known = tracks.loc[[song.name for song in part.songs]]
+    known = tracks.loc[[names[row] for row in rows]]
     if not (known["artist"].any() or known["genre"].any()):
         raise LabelError(f"{database.tracks_csv} tells neither artist nor genre of these songs")
     columns = (known[name].to_numpy(dtype=object) for name in ("artist", "album", "genre"))

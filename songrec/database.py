@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -141,6 +141,8 @@ class Database:
             return
         try:
             entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            return  # another run has just put it aside to write it anew
         except OSError as error:
             raise LibraryError(f"cannot read folder {folder}: {error.strerror}") from error
         for entry in entries:
@@ -156,8 +158,19 @@ def _printable(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", errors="replace")
 
 
-def walk_files(top: Path) -> Iterator[Path]:
-    """Yield every file below `top`, through links, each folder once."""
+def walk_files(top: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[Path]:
+    """Yield every file below `top`, through links, each folder once.
+
+    Parameters
+    ----------
+    unreadable
+        Called with a line for each folder below `top` that cannot be read and is passed over.
+
+    Raises
+    ------
+    LibraryError
+        If a folder cannot be read: `top`, or any where `unreadable` is None.
+    """
     seen: set[tuple[int, int]] = set()
     stack = [top]
     while stack:
@@ -175,4 +188,7 @@ def walk_files(top: Path) -> Iterator[Path]:
                     else:
                         yield Path(entry.path)
         except OSError as error:
-            raise LibraryError(f"cannot read folder {folder}: {error.strerror}") from error
+            told = f"cannot read folder {folder}: {error.strerror}"
+            if unreadable is None or folder == top:
+                raise LibraryError(told) from error
+            unreadable(f"{told}; passed over")

@@ -75,11 +75,7 @@ class SpotdlError(SongRecError):
 
 
 class RateLimitError(SpotdlError):
-    """The service asks to come back later; `wait_s` says when."""
-
-    def __init__(self, message: str, wait_s: float) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
+    """The service asks to come back later; the message says when."""
 
 
 class UsageError(SongRecError):

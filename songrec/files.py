@@ -64,16 +64,22 @@ def atomic_path(final: Path, *, durable: bool = False) -> Iterator[Path]:
 
 def _replace_folder(part: Path, final: Path) -> None:
     """Put folder `part` at `final`, in place of a folder there, also when two runs do it."""
-    while True:
-        try:
-            part.rename(final)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        old = final.parent / part_name()
-        with contextlib.suppress(FileNotFoundError):
-            final.rename(old)
+    put_aside = []
+    try:
+        while True:
+            try:
+                part.rename(final)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            old = final.parent / part_name()
+            with contextlib.suppress(FileNotFoundError):
+                final.rename(old)
+                put_aside.append(old)
+    finally:
+        # Only now: removing takes long, and meanwhile nothing would stand at `final`.
+        for old in put_aside:
             remove_path(old)
 
 

@@ -305,7 +305,7 @@ def write_table(database: Database, tracks: Iterable[Track]) -> None:
 def _read_table(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
     """Return the columns and the rows by song; the columns of `Track` where there is no table."""
     try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
         rows = list(reader)
     except FileNotFoundError:
         return list(COLUMNS), {}

@@ -6,7 +6,7 @@ import functools
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -104,7 +104,7 @@ class Intake:
             self._bar.set_postfix(failed=self.n_failed, refresh=False)
             self._bar.update()
 
-    def download(self, entries: Sequence[Entry], ledger: Ledger) -> None:
+    def download(self, entries: Iterable[Entry], ledger: Ledger) -> None:
         """Bring tracks with spotdl in batches; each one's fate is in the ledger at once.
 
         Raises
@@ -115,7 +115,7 @@ class Intake:
             If spotdl cannot work here and now, or everything fails in a row.
         """
         in_a_row: list[tuple[Entry, str]] = []
-        for batch in _batches(self._not_there(entries, ledger)):
+        for batch in _batches(self.not_there(entries, ledger)):
             for entry, result in self._fetch(batch):
                 reason = self._take(entry, result, ledger)
                 if reason is None:
@@ -145,7 +145,7 @@ class Intake:
         for entry in batch:
             yield from self._fetch([entry])
 
-    def _not_there(self, entries: Sequence[Entry], ledger: Ledger) -> Iterator[Entry]:
+    def not_there(self, entries: Iterable[Entry], ledger: Ledger) -> Iterator[Entry]:
         """Yield the tracks to fetch; those here by id, or by artist and title, are counted."""
         for entry in entries:
             file = ledger.file_of(entry.track_id)

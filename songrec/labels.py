@@ -1,12 +1,12 @@
-"""What is known about the songs of `train_db`: the table `tracks.csv`."""
+"""What is known about the songs of a database: the table `tracks.csv`."""
 
-import unicodedata
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from songrec.errors import LabelError
+from songrec.names import composed
 
 Label = Literal["genre", "artist", "album"]
 COLUMNS = ("song", "artist", "title", "album", "genre", "split")
@@ -26,8 +26,8 @@ def read_tracks(path: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by song (path below `songs/` without ending); the other `COLUMNS` as text, ""
-        where empty or absent. `split` is "train", "valid", "test" or "".
+        Indexed by song (path below `songs/` without ending, `composed`); the other `COLUMNS` as
+        text, "" where empty or absent. `split` is "train", "valid", "test" or "".
 
     Raises
     ------
@@ -39,8 +39,8 @@ def read_tracks(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise LabelError(
-            f"there are no labels: {path} is missing; fma_dl.py writes one, "
-            f"or make one with the columns {columns}"
+            f"there are no labels: {path} is missing; make it with the columns {columns} "
+            "(for train_db, fma_dl.py writes one)"
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise LabelError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
@@ -51,7 +51,6 @@ def read_tracks(path: Path) -> pd.DataFrame:
     unknown = sorted(set(table["split"].str.lower()) - _SPLITS.keys())
     if unknown:
         raise LabelError(f"{path}: unknown split {unknown[0]!r}; use train, valid or test")
-    # The file system may write an accent as a character of its own; names must meet all the same.
-    table["song"] = table["song"].map(lambda name: unicodedata.normalize("NFC", name))
+    table["song"] = table["song"].map(composed)
     table["split"] = table["split"].str.lower().map(_SPLITS)
     return table.drop_duplicates("song", keep="last").set_index("song")

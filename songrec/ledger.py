@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -142,11 +142,19 @@ class Ledger:
         with self._told(), self._db:
             self._db.executemany(query, [(*dataclasses.astuple(e), sample) for e in entries])
 
-    def retry_failed(self, sample: str) -> int:
-        """Want the failed tracks again, as part of `sample`; return how many."""
-        query = "update tracks set state = 'wanted', sample = ?, reason = '' where state = 'failed'"
+    def retry_failed(self, sample: str, genres: Collection[str]) -> None:
+        """Want the failed tracks of these genres (all if none) again, as part of `sample`.
+
+        Not those that only a link is known of: nothing could be looked for.
+        """
+        query = (
+            "update tracks set state = 'wanted', sample = ?, reason = '' "
+            "where state = 'failed' and title != ''"
+        )
+        if genres:
+            query += f" and genre in ({', '.join('?' for _ in genres)})"
         with self._told(), self._db:
-            return self._db.execute(query, (sample,)).rowcount
+            self._db.execute(query, (sample, *genres))
 
     def came(self, entry: Entry, file: str) -> None:
         """Remember that a track is in `songs/` as `file`."""

@@ -12,7 +12,6 @@ from songrec.errors import LibraryError, UnknownSongError
 from songrec.files import fingerprint
 from songrec.lookup import find_song
 from songrec.modelfile import model_digest
-from songrec.names import fold
 from songrec.ranking import (
     N_REFERENCES,
     Descriptions,
@@ -81,18 +80,17 @@ class Library:
         AmbiguousSongError, UnknownSongError
             As `find_song` does; a song that is waiting is told with the reason.
         """
-        try:
-            return self.songs.index(find_song(name, self.songs))
-        except UnknownSongError:
-            for song in self.waiting:
-                if fold(name) == fold(song.title):
-                    raise self._why_waiting(song) from None
-            raise
+        song = find_song(name, [*self.songs, *self.waiting])
+        if song in self.waiting:
+            raise self._why_waiting(song)
+        return self.songs.index(song)
 
     def _why_waiting(self, song: Song) -> UnknownSongError:
         for skip in SkipList(self.database.skipped_csv).read():
             if skip.song in {song.name, song.key}:
-                return UnknownSongError(f"{song.title!r} was skipped: {skip.reason}")
+                return UnknownSongError(
+                    f"{song.title!r} was skipped: {skip.reason}; to try again add --retry-skipped"
+                )
         if self.database.slices_path(song.key).exists():
             return UnknownSongError(
                 f"{song.title!r} has no vector yet; run the same command without --limit"
@@ -130,11 +128,18 @@ def open_library(database: Database, model_path: Path, options: Options) -> Libr
     return _join(database, stored, prints, references)
 
 
-def list_new_songs(database: Database, model_path: Path) -> list[str]:
+def list_new_songs(database: Database, model_path: Path, options: Options) -> list[str]:
     """Return the keys of the songs that `open_library` would embed."""
     prints = _fingerprints(database)
-    known = known_fingerprints(database.vectors_db, model_digest(model_path))
-    return [key for key in prints if known.get(key) != prints[key]]
+    model = model_digest(model_path)
+    known = known_fingerprints(database.vectors_db, model)
+    stage = Stage("vectors", database, options, "", made_by=model)
+    todo = stage.select(_as_songs(database, prints), lambda s: known.get(s.key) == prints[s.key])
+    return [song.key for song in todo]
+
+
+def _as_songs(database: Database, prints: dict[str, str]) -> list[Song]:
+    return [Song(key, key, key, database.slices_path(key)) for key in prints]
 
 
 def _fingerprints(database: Database) -> dict[str, str]:
@@ -163,7 +168,7 @@ def _embed(
     prints: dict[str, str],
 ) -> None:
     """Make and store the vectors of new and changed songs."""
-    slices = [Song(key, key, key, database.slices_path(key)) for key in prints]
+    slices = _as_songs(database, prints)
     with Stage("vectors", database, options, "", made_by=store.model) as stage:
         if store.was_damaged:
             stage.tell(f"{store.path} was damaged and is put aside; all songs are embedded again")
@@ -184,18 +189,20 @@ def _embed(
 def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs, Descriptions]:
     """Measure the scales that are missing; draw new references when the library has outgrown them.
 
-    Up to `N_REFERENCES` songs, all are references; from there on they are drawn anew only
-    when the library has doubled or halved, so that a new song costs one measurement.
+    Up to `N_REFERENCES` songs, all are references, drawn anew with every change; from there on
+    only when the library has doubled or halved, so that a new song costs one measurement.
     """
     n_songs = len(stored.fingerprints)
     drawn = store.references()
-    is_small = drawn is not None and drawn[0] < N_REFERENCES and drawn[0] != n_songs
-    if drawn is None or is_small or not drawn[0] / 2 < n_songs < drawn[0] * 2:
+    is_new = np.isnan(stored.scales.mean[:, 0])
+    is_small = drawn is not None and drawn[0] < N_REFERENCES
+    has_changed = drawn is not None and (drawn[0] != n_songs or bool(is_new.any()))
+    if drawn is None or (is_small and has_changed) or not drawn[0] / 2 < n_songs < drawn[0] * 2:
         drawn = (n_songs, draw_references(stored.descriptions, list(stored.fingerprints)))
         store.put_references(*drawn)
         missing = np.arange(n_songs)
     else:
-        missing = np.flatnonzero(np.isnan(stored.scales.mean[:, 0]))
+        missing = np.flatnonzero(is_new)
     if len(missing):
         keys = list(stored.fingerprints)
         scales = measure_scales(stored.descriptions[missing], drawn[1])

@@ -1,7 +1,7 @@
 """Finding the song a user means: neither guessing nor giving up early."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from songrec.database import AUDIO_ENDINGS, Song
 from songrec.errors import AmbiguousSongError, UnknownSongError
@@ -50,8 +50,8 @@ def _ambiguous(name: str, found: Sequence[Song]) -> AmbiguousSongError:
 
 
 def _unknown(name: str, songs: Sequence[Song]) -> UnknownSongError:
-    if "/" in name or PurePath(name).suffix.lower() in AUDIO_ENDINGS:
-        path = Path(name)
+    path = Path(name)
+    if path.exists() or path.suffix.lower() in AUDIO_ENDINGS:
         what = "is no audio file" if path.exists() else "is no file, and no song of the library"
         return UnknownSongError(f"{name} {what}")
     from rapidfuzz import fuzz, process

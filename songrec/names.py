@@ -26,12 +26,20 @@ def join_name(artist: str, title: str) -> str:
     return f"{artist} - {title}" if artist else title
 
 
+def composed(name: str) -> str:
+    """Return `name` with each accented letter as one character (NFC).
+
+    A file system may write the accent as a character of its own; names must meet all the same.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def fold(name: str) -> str:
     """Return `name` without case, accents and punctuation, words parted by one blank.
 
     Names that hold nothing else (all emoji, say) fold to their case-folded selves.
     """
-    plain = unicodedata.normalize("NFC", _without_accents(unicodedata.normalize("NFKD", name)))
+    plain = composed(_without_accents(unicodedata.normalize("NFKD", name)))
     plain = plain.casefold()
     words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in plain).split()
     return " ".join(words) or plain.strip()
@@ -56,7 +64,7 @@ def safe_name(name: str) -> str:
     Separators, control and reserved characters become "_", a leading dash or dot gets a "_"
     before it, and a name too long in bytes is cut and closed with a digest of the whole.
     """
-    safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name)).rstrip(" .") or "_"
+    safe = _UNSAFE.sub("_", composed(name)).rstrip(" .") or "_"
     if safe[0] in "-.~" or _RESERVED.match(safe):
         safe = "_" + safe
     encoded = safe.encode()
@@ -84,7 +92,7 @@ def assign_keys(paths: Iterable[tuple[str, str]]) -> dict[str, str]:
     """
     keys: dict[str, str] = {}
     taken: set[str] = set()
-    pairs = sorted(paths, key=lambda pair: (pair[0] != unicodedata.normalize("NFC", pair[0]), pair))
+    pairs = sorted(paths, key=lambda pair: (pair[0] != composed(pair[0]), pair))
     wanted = {file: "/".join(safe_name(part) for part in name.split("/")) for file, name in pairs}
     for key in wanted.values():
         taken.update(_twin(folder) for folder in _folders(key))
@@ -103,7 +111,7 @@ def _folders(key: str) -> Iterable[str]:
 
 
 def _twin(key: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
+    return composed(composed(key).casefold())
 
 
 def _mark(text: str) -> str:

@@ -51,8 +51,10 @@ def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, tit
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     figure.colorbar(image, label="share of the class's songs")
     if len(classes) <= _MAX_TICKS:
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), classes)
+        # "$" begins a formula for matplotlib; in the name of an artist it is a letter.
+        names = [name.replace("$", r"\$") for name in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(classes)), names)
         for row, column in np.argwhere(matrix > 0):
             dark = shares[row, column] > 0.5
             axes.text(

@@ -46,7 +46,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         help="StridedCNN is many times cheaper a slice (default: ResidualCNN)",
     )
     group.add_argument("--epochs", type=positive_int, default=default.epochs, metavar="N")
-    group.add_argument("--batch-size", type=positive_int, default=default.batch_size, metavar="N")
+    group.add_argument("--batch-size", type=_two_or_more, default=default.batch_size, metavar="N")
     group.add_argument(
         "--learning-rate", type=_positive, default=default.learning_rate, metavar="X"
     )
@@ -71,6 +71,13 @@ def settings_from(args: argparse.Namespace) -> TrainingSettings:
     """Take the training's settings out of parsed arguments."""
     names = [field.name for field in dataclasses.fields(TrainingSettings)]
     return TrainingSettings(**{name: getattr(args, name) for name in names})
+
+
+def _two_or_more(text: str) -> int:
+    number = positive_int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("a batch of one has no spread to norm by: 2 or more")
+    return number
 
 
 def _positive(text: str) -> float:

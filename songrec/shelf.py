@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -56,11 +56,18 @@ class Shelf:
         paths = self._by_name.get(fold(safe_name(name)))
         return paths[0] if paths else None
 
-    def put(self, source: Path, name: str, how: How) -> Placed:
-        """Put a file onto the shelf as `name`, unless it is there already.
+    def same(self, source: Path, name: str) -> Path | None:
+        """Return the song that a file called `name` is already there as.
 
-        There already means: the same bytes under any name, or the same artist and title and
-        the same sound. A different song with the same name gets a number.
+        That is one of the same bytes under any name, or of the same artist and title and the
+        same sound.
+        """
+        return self._same_bytes(source) or self._same_song(source, name)
+
+    def put(self, source: Path, name: str, how: How) -> Placed:
+        """Put a file onto the shelf as `name`, unless it is there already, as `same` tells.
+
+        A different song with the same name gets a number.
 
         Raises
         ------
@@ -73,7 +80,7 @@ class Shelf:
         with FileLock(self.database.root / ".shelf.lock"):
             self._refresh()
             try:
-                there = self._same_bytes(source) or self._same_song(source, name)
+                there = self.same(source, name)
                 if there is not None:
                     return Placed(there, is_new=False)
                 final = self.database.songs_dir / (self._free(name) + source.suffix.lower())
@@ -139,8 +146,13 @@ class Shelf:
             number += 1
 
 
-def find_audio(paths: Iterable[Path]) -> list[Path]:
+def find_audio(paths: Iterable[Path], tell: Callable[[str], None]) -> list[Path]:
     """List audio files and those below folders, each once, in the order given.
+
+    Parameters
+    ----------
+    tell
+        Called with a line for each folder below these that cannot be read.
 
     Raises
     ------
@@ -153,7 +165,7 @@ def find_audio(paths: Iterable[Path]) -> list[Path]:
             raise LibraryError(f"there is no file or folder {path}")
         if path.is_file() and not _is_audio(path):
             raise LibraryError(f"{path} is no audio file ({', '.join(sorted(AUDIO_ENDINGS))})")
-        files = sorted(walk_files(path)) if path.is_dir() else [path]
+        files = sorted(walk_files(path, tell)) if path.is_dir() else [path]
         found.update(dict.fromkeys(file for file in files if _is_audio(file)))
     if not found:
         raise LibraryError(

@@ -1,6 +1,5 @@
 """A spectrogram cut into slices: a folder of 128x128 pictures a song."""
 
-import unicodedata
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from songrec.database import Database, Song
 from songrec.errors import BadPictureError, LibraryError, UnusableAudioError
 from songrec.files import atomic_path
+from songrec.names import composed
 from songrec.picture import Origin, read_origin, read_picture, save_png
 from songrec.recipe import RECIPE
 
@@ -44,7 +44,7 @@ def first_slice(folder: Path) -> Path:
 def _spec_origin(database: Database, song: Song) -> Origin | None:
     """Return what the spectrogram was made from; where it does not say, the picture itself."""
     spec = database.spec_path(song.key)
-    return read_origin(spec) or Origin.of(spec.name, spec)
+    return read_origin(spec) or Origin.of(f"{song.key}.png", spec)
 
 
 def write_slices(database: Database, song: Song) -> str | None:
@@ -114,7 +114,7 @@ def songs_with_slices(database: Database) -> list[Song]:
         folder = database.slices_path(key)
         origin = read_origin(first_slice(folder))
         file = origin.file if origin else f"{key}.png"
-        name = unicodedata.normalize("NFC", file.removesuffix(PurePosixPath(file).suffix))
+        name = composed(file.removesuffix(PurePosixPath(file).suffix))
         songs.append(Song(file, name, key, folder))
     return songs
 

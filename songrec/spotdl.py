@@ -220,8 +220,7 @@ def _rate_limit(wait_s: float) -> RateLimitError:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + wait_s))
     return RateLimitError(
         f"Spotify limits how much may be asked and says: retry after {wait_s:.0f} s. "
-        f"Run the same command again after {when}; what came is kept",
-        wait_s,
+        f"Run the same command again after {when}; what came is kept"
     )
 
 

@@ -153,9 +153,12 @@ class Stage:
             remove_path(path)
             self.n_removed += 1
             for folder in path.parents:
-                if folder == top or any(folder.iterdir()):
+                if folder == top:
                     break
-                folder.rmdir()
+                try:
+                    folder.rmdir()
+                except OSError:  # it holds something, or another run was quicker
+                    break
 
     def list_only(self, todo: list[Song], orphans: Iterable[str]) -> int:
         """Print what a run would do, for `--dry-run`; return the exit status."""

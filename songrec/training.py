@@ -69,8 +69,8 @@ class Trainer:
         """The songs by which the best epoch is chosen: valid, else test, else none."""
         return self.data.valid or self.data.test
 
-    def run_epoch(self, *, quiet: bool) -> dict[str, float]:
-        """Train one epoch and measure; return (and append to `history`) its figures.
+    def run_epoch(self, *, quiet: bool) -> None:
+        """Train one epoch, measure, and append the figures to `history`.
 
         Raises
         ------
@@ -104,6 +104,8 @@ class Trainer:
             }
             if self.chooser is not None:
                 measured = self._measure(self.chooser)
+                if not math.isfinite(measured.loss):
+                    raise self._diverged()
                 figures["loss"] = measured.loss
                 figures["accuracy_slices"] = measured.accuracy_slices
                 figures["accuracy_songs"] = measured.accuracy_songs
@@ -115,7 +117,6 @@ class Trainer:
         figures["seconds"] = time.monotonic() - start_s
         self.history.append(figures)
         self._keep_best(figures)
-        return figures
 
     def _step(self, slices: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
         """Make one step of the optimizer; return the batch's mean loss and how many are right."""
@@ -128,14 +129,17 @@ class Trainer:
             logits = self.classifier(x)
             loss = _LOSSES[self.settings.loss](logits.float(), y)
         if not torch.isfinite(loss):
-            raise TrainingError(
-                "the loss is no longer a finite number; train with a smaller --learning-rate "
-                f"than {self.settings.learning_rate}"
-            )
+            raise self._diverged()
         self._scaler.scale(loss).backward()
         self._scaler.step(self.optimizer)
         self._scaler.update()
         return loss.item(), int((logits.argmax(dim=1) == y).sum().item())
+
+    def _diverged(self) -> TrainingError:
+        return TrainingError(
+            "the loss is no longer a finite number; train with a smaller --learning-rate "
+            f"than {self.settings.learning_rate}"
+        )
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         weights = self.classifier.parameters()

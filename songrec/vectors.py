@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -108,11 +108,10 @@ class VectorStore:
 
     def load(self) -> StoredSongs:
         """Return all songs of this model and recipe."""
-        rows = self._connection.execute(
+        rows = self._read(
             "SELECT key, fingerprint, scale, vector, timbre, patterns FROM songs_2 "
-            "WHERE model = ? AND recipe = ? ORDER BY key",
-            (self.model, self.recipe),
-        ).fetchall()
+            "WHERE model = ? AND recipe = ? ORDER BY key"
+        )
         missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
         scales = np.frombuffer(b"".join(row[2] or missing for row in rows))
         scales = scales.reshape(-1, 2, N_DISTANCES)
@@ -138,12 +137,11 @@ class VectorStore:
 
     def references(self) -> tuple[int, Descriptions] | None:
         """Return the reference songs and how many songs they were drawn from, if there are."""
-        row = self._connection.execute(
+        rows = self._read(
             "SELECT n_library, vectors, timbres, patterns FROM reference_songs_2 "
-            "WHERE model = ? AND recipe = ?",
-            (self.model, self.recipe),
-        ).fetchone()
-        return (row[0], _descriptions(*row[1:])) if row else None
+            "WHERE model = ? AND recipe = ?"
+        )
+        return (rows[0][0], _descriptions(*rows[0][1:])) if rows else None
 
     def put_references(self, n_library: int, references: Descriptions) -> None:
         """Remember new reference songs; every scale measured on the old ones is forgotten."""
@@ -155,6 +153,10 @@ class VectorStore:
     def remove(self, keys: Iterable[str]) -> None:
         """Forget songs."""
         self._write("DELETE FROM songs_2 WHERE key = ?", [(key,) for key in keys])
+
+    def _read(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._told():
+            return self._connection.execute(statement, (self.model, self.recipe)).fetchall()
 
     def _write(self, statement: str, rows: Sequence[tuple[str | bytes | int | None, ...]]) -> None:
         with self._told():
@@ -176,7 +178,10 @@ class VectorStore:
         except sqlite3.OperationalError as error:
             if "full" in str(error):
                 raise_if_full(OSError(errno.ENOSPC, str(error)), self.path)
-            raise LibraryError(f"{self.path}: {error}") from error
+            raise LibraryError(
+                f"{self.path} cannot be used now ({error}); if another run is at it, wait for its "
+                "end and run the same command again"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

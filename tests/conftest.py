@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 # Two test processes keep two cores busy; more threads would only wait for each other.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
@@ -135,6 +136,25 @@ def on_small_disk(folder, free_kib, words):
     )
 
 
+def shell_on_small_disk(tmp_path, size_kib, script, env):
+    """Run a shell script with a disk of its own at tmp_path/disk: "$DISK"; "$PYTHON" is Python."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    return subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c",
+         f"mount -t tmpfs -o size={size_kib}k none '{disk}' || exit 1; {script}"],
+        env={**os.environ, "PYTHON": sys.executable, "DISK": str(disk), **env},
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def wait_for(condition, timeout_s=60):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "did not happen in time"
+        time.sleep(0.01)
+
+
 def tree(folder):
     """Return {relative path: bytes} of every file below `folder`."""
     return {
@@ -150,6 +170,18 @@ def data(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """Return a short mp3."""
+    return write_tune(tmp_path_factory.mktemp("clip") / "clip.mp3", seconds=3.5)
+
+
+@pytest.fixture
+def bin_folder(tmp_path):
+    """Return a folder for made-up commands."""
+    return tmp_path / "bin"
 
 
 @pytest.fixture

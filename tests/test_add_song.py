@@ -13,30 +13,21 @@ import fake_spotdl
 import loopback
 import mutagen
 import pytest
-from conftest import ROOT, Run, run_script, tree, write_tune
+from conftest import ROOT, Run, run_script, shell_on_small_disk, tree, write_tune
 from filelock import FileLock
 from mutagen.easyid3 import EasyID3
 from test_recommend import write_model
 
 from songrec import spotify
 from songrec.database import Song
-from songrec.errors import SongRecError, UsageError
+from songrec.errors import LibraryError, SongRecError, UsageError
 from songrec.intake import recommend_command
+from songrec.shelf import find_audio
 
 TRACK = "0VjIjW4GlUZAMYd2vXMi3b"
 OTHER = "4cOdK2wGLETKBW3PvgPWqT"
 TRACK_URL = f"https://open.spotify.com/track/{TRACK}"
 ALBUM_URL = "https://open.spotify.com/album/4yP0hdKOZPNshxUOjY0cZj"
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory):
-    return write_tune(tmp_path_factory.mktemp("clip") / "clip.mp3", seconds=3.5)
-
-
-@pytest.fixture
-def bin_folder(tmp_path):
-    return tmp_path / "bin"
 
 
 def add(data, *flags, env=None, **more):
@@ -194,6 +185,39 @@ def test_dry_run_writes_nothing(data, tmp_path):
         assert not list(data.iterdir())
 
 
+def test_dry_run_lists_only_what_would_come(data, tmp_path):
+    for number in range(3):
+        tagged(tmp_path / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
+    add(data, "--file", tmp_path / "0.mp3")
+    listed = add(data, "--file", tmp_path, "--dry-run")
+    assert listed.stdout.splitlines() == [
+        f"add {tmp_path}/{number}.mp3 as Ann - Song {number}" for number in (1, 2)
+    ]
+    one = add(data, "--file", tmp_path, "--dry-run", "--limit", "1")
+    assert one.stdout.splitlines() == [f"add {tmp_path}/1.mp3 as Ann - Song 1"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_passed_over(tmp_path, monkeypatch):
+    song = write_tune(tmp_path / "music/Ann - One.mp3")
+    (tmp_path / "music/lost+found").mkdir()
+    scandir = os.scandir
+
+    def refusing(folder):
+        if Path(folder).name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    # The tests may run as root, whom no permission stops.
+    monkeypatch.setattr(os, "scandir", refusing)
+    told = []
+    assert find_audio([tmp_path / "music"], told.append) == [song]
+    assert told == [
+        f"cannot read folder {tmp_path}/music/lost+found: Permission denied; passed over"
+    ]
+    with pytest.raises(LibraryError, match="cannot read folder"):
+        find_audio([tmp_path / "music/lost+found"], told.append)
+
+
 def test_songs_that_are_in_the_library_are_there(data, songs):
     done = add(data, "--file", songs)
     assert "0 came, 4 already there" in done.stderr
@@ -265,15 +289,12 @@ def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
 def test_a_full_disk_ends_the_run(tmp_path):
     for number in range(8):
         tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
-    disk = tmp_path / "disk"
-    disk.mkdir()
     script = (
-        f"mount -t tmpfs -o size=100k none '{disk}' && '{sys.executable}' '{ROOT}/add_song.py' "
-        f"--data '{disk}' --file '{tmp_path}/music'; echo status $?; ls -l '{disk}/song_db/songs'; "
-        f"cat '{disk}'/song_db/songs/*.mp3 > '{tmp_path}/whole'; ls -A '{disk}/song_db'"
+        '"$PYTHON" add_song.py --data "$DISK" '
+        f"--file '{tmp_path}/music'; echo status $?; ls -l \"$DISK/song_db/songs\"; "
+        f'cat "$DISK"/song_db/songs/*.mp3 > \'{tmp_path}/whole\'; ls -A "$DISK/song_db"'
     )
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = shell_on_small_disk(tmp_path, 100, script, {})
     assert "status 1" in done.stdout
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
@@ -374,6 +395,15 @@ def test_all_songs_of_an_album_go_through(data, bin_folder, clip):
     env = fake_spotdl.install(bin_folder, clip, album=ids, songs=songs)
     third = add(data, "-u", ALBUM_URL, "--all", "--retry-skipped", env=env)
     assert "1 came, 13 already there, 0 failed" in third.stderr
+
+
+def test_a_limit_on_an_album_goes_on_where_the_last_run_ended(data, bin_folder, clip):
+    ids = [f"{number:022d}" for number in range(5)]
+    songs = {one: [["Ann"], f"Song {one[-2:]}"] for one in ids}
+    env = fake_spotdl.install(bin_folder, clip, album=ids, songs=songs)
+    for n_there, n_came in ((0, 2), (2, 2), (4, 1)):
+        done = add(data, "-u", ALBUM_URL, "--all", "--limit", "2", env=env)
+        assert f"songs: {n_came} came, {n_there} already there" in done.stderr
 
 
 def test_hostile_names_from_spotify_stay_inside(data, bin_folder, clip):

@@ -225,7 +225,7 @@ def labelled(tmp_path_factory):
         write_slices(database, song)
     model = test_recommend.write_model(folder / "model.pt")
     test_recommend.write_model(folder / "other.pt", seed=5)
-    library = open_library(database, model, Options(folder / "data", jobs=2, quiet=True))
+    library = open_library(database, model, Options(jobs=2, quiet=True))
     own = library.descriptions.vectors
     np.savez(folder / "own.npz", songs=[song.name for song in library.songs], vectors=own)
 

@@ -3,16 +3,12 @@
 import csv
 import hashlib
 import io
-import os
 import signal
-import subprocess
-import sys
-import time
 import zipfile
 
 import loopback
 import pytest
-from conftest import ROOT, Run, run_script, tree, write_tune
+from conftest import Run, run_script, shell_on_small_disk, tree, wait_for, write_tune
 
 from songrec import download, fma
 from songrec.database import Database
@@ -223,13 +219,6 @@ def test_ctrl_c_says_what_is_done(server, data):
     assert "Traceback" not in told
 
 
-def wait_for(condition, timeout_s=30):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "did not happen in time"
-        time.sleep(0.02)
-
-
 def test_a_part_of_another_file_is_not_resumed(server, data, fma_folder):
     fma_dl(server, data, "--limit", "1")
     part = data / "train_db" / "fma_small.zip.part"
@@ -411,23 +400,11 @@ def hostile_folder(tmp_path, fma_folder, songs):
     return folder
 
 
-def on_small_disk(tmp_path, size_kb, script, **env):
-    """Run a shell script with a disk of its own mounted at tmp_path/disk."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    script = f"mount -t tmpfs -o size={size_kb}k none '{disk}'; {script}"
-    return subprocess.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
-        env={**os.environ, **loopback.ENV, "PYTHON": sys.executable, "DISK": str(disk), **env},
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("size_kb", [40, 300])
-def test_too_small_a_disk_is_told_before_the_download(server, tmp_path, size_kb):
+@pytest.mark.parametrize("size_kib", [40, 300])
+def test_too_small_a_disk_is_told_before_the_download(server, tmp_path, size_kib):
     """On 40 kB the zip does not fit; on 300, the zip does, but not the songs beside it."""
     script = f'"$PYTHON" fma_dl.py --data "$DISK" --url {server.url} --no-verify; echo status $?'
-    done = on_small_disk(tmp_path, size_kb, script)
+    done = shell_on_small_disk(tmp_path, size_kib, script, loopback.ENV)
     assert "status 1" in done.stdout, done.stderr
     assert "fma_small.zip needs 0.4 MB more" in done.stderr
     assert "free some space" in done.stderr
@@ -449,7 +426,7 @@ def test_disk_gets_full_while_downloading(server, tmp_path, fma_folder):
         '"$PYTHON" -c "$CODE"; ls "$DISK"; mount -o remount,size=1m "$DISK"; '
         f'"$PYTHON" -c "$CODE"; cat "$DISK/x.zip" > \'{final}\''
     )
-    done = on_small_disk(tmp_path, 100, script, CODE=code)
+    done = shell_on_small_disk(tmp_path, 100, script, {**loopback.ENV, "CODE": code})
     assert "DiskFullError" in done.stderr, done.stderr
     assert "x.zip.part" in done.stdout
     assert final.read_bytes() == (fma_folder / "fma_small.zip").read_bytes()
@@ -467,7 +444,8 @@ def test_disk_gets_full_while_unpacking(server, tmp_path, fma_folder):
         'mount -o remount,size=2m "$DISK"; "$PYTHON" -c "$CODE"; cp -r "$DISK" "$DONE"'
     )
     kept, whole = tmp_path / "kept", tmp_path / "whole"
-    done = on_small_disk(tmp_path, 300, script, CODE=code, KEPT=str(kept), DONE=str(whole))
+    env = {**loopback.ENV, "CODE": code, "KEPT": str(kept), "DONE": str(whole)}
+    done = shell_on_small_disk(tmp_path, 300, script, env)
     assert "status 1" in done.stdout, done.stderr
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,14 +10,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
+import zipfile
 from pathlib import Path
 
 import fake_spotdl
 import loopback
 import mutagen
 import pytest
-from conftest import ROOT, Run, run_script, tree, write_tune
+from conftest import Run, run_script, shell_on_small_disk, tree, wait_for, write_tune
 
 from songrec import catalogue, download
 from songrec.errors import LibraryError, UsageError
@@ -28,16 +28,6 @@ COLUMNS = [
     "danceability", "track_genre",
 ]  # fmt: skip
 GENRES = ["blues", "jazz", "rock"]
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory):
-    return write_tune(tmp_path_factory.mktemp("clip") / "clip.mp3", seconds=3.5)
-
-
-@pytest.fixture
-def bin_folder(tmp_path):
-    return tmp_path / "bin"
 
 
 def track_id(number):
@@ -151,13 +141,6 @@ def test_killed_twice_then_finished(data, bin_folder, clip):
     assert failed == {one for one in drawn if ord(one[-1]) % 3 == 0}
 
 
-def wait_for(condition, timeout_s=60):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "did not happen in time"
-        time.sleep(0.01)
-
-
 def test_ctrl_c_says_what_is_done_and_ends_spotdl(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     env = fake_spotdl.install(bin_folder, clip, slow_s=0.3)
@@ -218,16 +201,11 @@ def test_a_long_rate_limit_ends_the_run_with_what_came_ready(data, bin_folder, c
 def test_a_full_disk_is_no_failure_of_the_tracks(tmp_path, bin_folder, clip):
     csv_path = write_csv(tmp_path / "t.csv")
     env = fake_spotdl.install(bin_folder, clip)
-    disk = tmp_path / "disk"
-    disk.mkdir()
     script = (
-        f"mount -t tmpfs -o size=250k none '{disk}'; '{sys.executable}' load_csv.py -j 1 "
-        f"--data '{disk}' --csv '{csv_path}'; echo status $?; cp -r '{disk}' '{tmp_path}/kept'"
+        f'"$PYTHON" load_csv.py -j 1 --data "$DISK" --csv \'{csv_path}\'; echo status $?; '
+        f"cp -r \"$DISK\" '{tmp_path}/kept'"
     )
-    done = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-c", script], cwd=ROOT,
-        env={**os.environ, **env}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = shell_on_small_disk(tmp_path, 250, script, env)
     assert "status 1" in done.stdout
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
@@ -335,13 +313,13 @@ def test_the_same_seed_draws_the_same(tmp_path):
 
 def test_genres_are_chosen_and_checked(tmp_path):
     table = catalogue.read_csv(write_csv(tmp_path / "t.csv"))
-    wish = catalogue.Wish(5, catalogue.genres_of(["jazz,rock"]))
+    wish = catalogue.Wish(5, genres=catalogue.genres_of(["jazz,rock"]))
     assert {e.genre for e in catalogue.draw(table, wish, set(), lambda _: False)} == {
         "jazz",
         "rock",
     }
     with pytest.raises(UsageError, match="no genre 'polka'; it has: blues, jazz, rock"):
-        catalogue.draw(table, catalogue.Wish(5, ("polka",)), set(), lambda _: False)
+        catalogue.draw(table, catalogue.Wish(5, genres=("polka",)), set(), lambda _: False)
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".xz"])
@@ -371,8 +349,46 @@ def test_bad_csvs_are_told(data, tmp_path):
     with pytest.raises(LibraryError, match="has no column 'track_id'"):
         catalogue.read_csv(tmp_path / "other.csv")
     (tmp_path / "broken.csv.gz").write_bytes(b"\x1f\x8b broken")
-    with pytest.raises(LibraryError, match="cannot be read as CSV"):
-        catalogue.read_csv(tmp_path / "broken.csv.gz")
+    (tmp_path / "broken.csv.xz").write_bytes(b"\xfd7zXZ\x00 broken")
+    write_csv(tmp_path / "whole.csv.xz")
+    whole = bytearray((tmp_path / "whole.csv.xz").read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    (tmp_path / "bitten.csv.xz").write_bytes(whole)
+    (tmp_path / "broken.csv.zip").write_bytes(b"PK broken")
+    with zipfile.ZipFile(tmp_path / "two.csv.zip", "w") as archive:
+        archive.writestr("a.csv", "a")
+        archive.writestr("b.csv", "b")
+    for name in (
+        "broken.csv.gz",
+        "broken.csv.xz",
+        "bitten.csv.xz",
+        "broken.csv.zip",
+        "two.csv.zip",
+    ):
+        with pytest.raises(LibraryError, match="cannot be read as CSV"):
+            catalogue.read_csv(tmp_path / name)
+
+
+def test_another_csv_does_not_go_on_with_the_sample_of_the_last(data, tmp_path, bin_folder, clip):
+    write_csv(data / "spotify_tracks.csv", rows=[(track_id(1), "Ann", "Old", "jazz")])
+    with Ledger(data / "song_db/downloads.db") as ledger:  # as a killed run leaves it
+        ledger.want([Entry(track_id(1), "Ann", "Old", genre="jazz")], catalogue.Wish(70).sample)
+    write_csv(tmp_path / "mine.csv", rows=[(track_id(2), "Bob", "New", "jazz")])
+    env = fake_spotdl.install(bin_folder, clip)
+    mine = load(data, "--csv", tmp_path / "mine.csv", "--dry-run", env=env)
+    assert mine.stdout.splitlines() == ["jazz: Bob - New"]
+    assert load(data, "--dry-run", env=env).stdout.splitlines() == ["jazz: Ann - Old"]
+
+
+def test_only_failures_of_the_asked_genres_and_with_a_name_are_retried(tmp_path):
+    with Ledger(tmp_path / "downloads.db") as ledger:
+        for number, (title, genre) in enumerate((("A", "jazz"), ("B", "rock"), ("", ""))):
+            ledger.failed(Entry(track_id(number), "Ann", title, genre=genre), "no luck")
+        ledger.retry_failed("one", ("jazz",))
+        assert [entry.title for entry in ledger.wanted("one")] == ["A"]
+        ledger.retry_failed("two", ())
+        assert [entry.title for entry in ledger.wanted("two")] == ["B"]
+        assert ledger.ids("failed") == {track_id(2)}
 
 
 def test_dry_run_only_lists(data, bin_folder, clip):

@@ -1,10 +1,15 @@
 """The scripts of training/, from windows of music to a model.pt and a projection that answer."""
 
 import csv
+import os
+import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from conftest import ROOT, run_script, write_tune
 
 sys.path.insert(0, str(ROOT / "training"))
@@ -53,6 +58,53 @@ def windows(tmp_path_factory):
         writer.writerow(["path", "start_s", "label", "genre"])
         writer.writerows(rows)
     return folder / "windows.csv"
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A PATH whose apt-get knows one package: a tune, and another in a zip."""
+    inside = tmp_path / "package"
+    write_tune(inside / "usr/share/tune.wav", seconds=40, seed=1)
+    write_tune(tmp_path / "hidden.wav", seconds=32, seed=2)
+    with zipfile.ZipFile(inside / "usr/share/public.zip", "w") as file:
+        file.write(tmp_path / "hidden.wav", "music/hidden.wav")
+    (inside / "DEBIAN").mkdir()
+    (inside / "DEBIAN/control").write_text(
+        "Package: tunes\nVersion: 1\nArchitecture: all\nMaintainer: M <m@example.org>\n"
+        "Description: tunes\n"
+    )
+    made = tmp_path / "tunes_1_all.deb"
+    subprocess.run(["dpkg-deb", "-Znone", "--build", inside, made], check=True, capture_output=True)
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "apt-get").write_text(
+        f'#!/bin/sh\n[ "$3" = tunes ] && exec cp {made} .\necho "E: no package $3" >&2; exit 100\n'
+    )
+    (commands / "apt-get").chmod(0o755)
+    return {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_listed_windows_are_cut_from_packages_and_what_is_missing_is_told(archive, tmp_path):
+    (tmp_path / "list.csv").write_text(
+        "package,file,start_s,label\n"
+        "nowhere,a.ogg,0,nowhere\n"
+        "tunes,share/tune.wav,5.5,A|B\n"
+        "tunes,music/hidden.wav,0,tunes\n"
+        "tunes,share/other.wav,0,tunes\n"
+    )
+    flags = [tmp_path / "list.csv", tmp_path / "open", "-j", "2"]
+    done = run_script("training/open_music.py", *flags, env=archive)
+    assert done.returncode == 1
+    assert "could not download nowhere: E: no package nowhere" in done.stderr
+    assert "tunes has no file share/other.wav" in done.stderr
+    with (tmp_path / "open/windows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["label"], row["start_s"]) for row in rows] == [("A|B", "0.0"), ("tunes", "0.0")]
+    heard, rate_hz = soundfile.read(rows[0]["path"])
+    assert (rate_hz, heard.ndim, len(heard)) == (22050, 1, 30 * 22050)
+    whole, whole_rate_hz = soundfile.read(tmp_path / "package/usr/share/tune.wav", always_2d=True)
+    begin = whole[int(5.5 * whole_rate_hz) :][: 30 * whole_rate_hz].mean(axis=1)
+    assert np.corrcoef(soxr.resample(begin, whole_rate_hz, 22050), heard)[0, 1] > 0.99
 
 
 def test_windows_become_pieces_and_pieces_a_model_that_answers(teacher, windows, tmp_path):

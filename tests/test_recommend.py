@@ -285,6 +285,34 @@ def test_dry_run_and_limit(library):
     assert "without --limit" in waiting.stderr
 
 
+def test_dry_run_lists_what_a_run_would_do(library):
+    def listed(*flags):
+        done = recommend(library, "Artist 0 - Song 0", "--dry-run", *flags)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert listed() == []
+    assert len(listed("--force")) == 24 and len(listed("--force", "--limit", "2")) == 2
+    folder = library / "data/song_db/slices/Artist 0 - Song 3"
+    (folder / "0001.png").write_bytes(b"broken")
+    os.utime(folder)
+    assert listed() == ["embed Artist 0 - Song 3"]
+    recommend(library, "Artist 0 - Song 0")
+    assert listed() == [] and listed("--retry-skipped") == ["embed Artist 0 - Song 3"]
+
+
+def test_a_name_means_its_song_also_while_that_waits(library):
+    songs = library / "data/song_db/songs"
+    (songs / "Artist 0 - Song 1.wav").rename(songs / "Artist 0 - Song 1 (live).wav")
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", library / "data")
+    write_tune(songs / "Artist 0 - Song 1.wav", seconds=6.5, seed=50)
+    for name in ("Artist 0 - Song 1", "Artist 0 - Song 1.wav"):
+        done = recommend(library, name)
+        assert done.returncode == 1 and "is not ready yet; run: python" in done.stderr
+    assert recommend(library, "Artist 0 - Song 1 (live)").returncode == 0
+
+
 def test_flags_of_the_other_mode_are_refused(prepared):
     done = recommend(prepared, "Artist 0 - Song 0", "--epochs", "3")
     assert done.returncode == 2 and "--epochs" in done.stderr
@@ -321,6 +349,14 @@ def test_more_than_there_are_gives_all_and_says_so(prepared):
     assert "only 6 songs; 17 more with --max-per-artist 0" in few.stderr
 
 
+def test_a_song_whose_disk_is_unplugged_may_ask_but_does_not_count(library):
+    (library / "data/song_db/songs/Artist 0 - Song 0.wav").unlink()
+    (library / "data/song_db/songs/Artist 0 - Song 0.wav").symlink_to("/nowhere/0.wav")
+    done = recommend(library, "Artist 0 - Song 0", "500", "--max-per-artist", "0")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 23
+    assert "only 23 songs: there are no more" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "status", "told"),
     [
@@ -331,6 +367,7 @@ def test_more_than_there_are_gives_all_and_says_so(prepared):
         (["Artist 0"], 1, "fits 4 songs"),
         (["-x"], 2, "recommender.py"),
         (["nowhere/song.mp3"], 1, "is no file"),
+        (["AC/DC - Song 9"], 1, "nearest: Artist 2 - Song 9"),
         (["/"], 1, "is no audio file"),
     ],
 )
@@ -376,11 +413,17 @@ def test_a_new_model_embeds_all_again(library):
 def test_similarities_are_the_same_from_run_to_run(library):
     first = answer_of(library, "Artist 4 - Song 16", "10")
     assert answer_of(library, "Artist 4 - Song 16", "10") == first
+    # Also after a song was replaced: it tells no longer what distance is usual.
+    songs = library / "data/song_db/songs"
+    write_tune(songs / "Artist 1 - Song 5.wav", seconds=6.5, seed=70)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", library / "data")
+    first = answer_of(library, "Artist 4 - Song 16", "10")
     (library / "data/song_db/vectors.db").unlink()
     again = answer_of(library, "Artist 4 - Song 16", "10")
     for one, other in zip(first["recommendations"], again["recommendations"], strict=True):
         assert one["song"] == other["song"]
-        assert one["similarity"] == pytest.approx(other["similarity"], abs=1e-4)
+        assert one["similarity"] == pytest.approx(other["similarity"], abs=1e-5)
 
 
 def test_a_damaged_memory_is_put_aside(library):
@@ -408,6 +451,14 @@ def no_model(folder):
 
 def text_model(folder):
     (folder / "model.pt").write_text("I am no model")
+
+
+def empty_model(folder):
+    (folder / "model.pt").write_bytes(b"")
+
+
+def short_model(folder):
+    (folder / "model.pt").write_bytes(b".x")
 
 
 def half_model(folder):
@@ -449,6 +500,8 @@ def no_slices(folder):
     [
         (no_model, "there is no model"),
         (text_model, "not a model that can be loaded"),
+        (empty_model, "not a model that can be loaded"),
+        (short_model, "not a model that can be loaded"),
         (half_model, "not a model that can be loaded"),
         (foreign_model, "not a model of this project"),
         (evil_model, "not a model that can be loaded"),

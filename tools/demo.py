@@ -78,7 +78,7 @@ def demo(args: argparse.Namespace) -> int:
         data,
     ]
     if args.model:
-        question += ["--model", args.model]
+        question += ["--model", args.model.resolve()]
     run(*question)
     answer = json.loads(run(*question, "--json", "--quiet", is_shown=False))
     print(

@@ -8,7 +8,7 @@ from (a softmax over cosines), its genre, the teacher's vector of the same momen
 slices the teacher finds alike.
 
     python training/distil.py pieces.npz model.pt
-    python training/distil.py pieces.npz model.pt --steps 100 --seed 1
+    python training/distil.py pieces.npz model.pt --steps 1200 --seed 1
 """
 
 import argparse
@@ -37,6 +37,9 @@ from songrec.recipe import RECIPE  # noqa: E402
 ARCHITECTURE = ARCHITECTURES["StridedCNN"]
 COLUMNS = RECIPE.slice_frames
 TEACHER_STEP = 16
+BATCH_SIZE = 64
+LEARNING_RATE = 2e-3
+UNLABELLED_SHARE = 0.5  # of what is drawn
 SCALE = 16.0  # of the cosines before a softmax
 LOSS_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"label": 0.3, "genre": 0.3, "dense": 2.0, "relation": 5.0}
@@ -64,11 +67,11 @@ class Songs:
     """Training pieces: picture, label, genre and the teacher's vectors every 16 columns.
 
     A piece without a label (``""``) teaches only what the teacher hears in it;
-    such pieces are ``unlabelled_share`` of what is drawn. Among the others, a
+    such pieces are `UNLABELLED_SHARE` of what is drawn. Among the others, a
     label is drawn in proportion to the root of how many pieces it has.
     """
 
-    def __init__(self, path: Path, unlabelled_share: float = 0.5) -> None:
+    def __init__(self, path: Path) -> None:
         with np.load(path) as stored:
             # Plain text: numpy's own kind would not load again from a model.pt.
             labels, genres = stored["label"].tolist(), stored["genre"].tolist()
@@ -85,7 +88,7 @@ class Songs:
         known = self.label >= 0
         count = np.bincount(self.label[known])
         weight = np.where(known, count[self.label] ** -0.5, 0.0)
-        share = 0.0 if known.all() else unlabelled_share
+        share = 0.0 if known.all() else UNLABELLED_SHARE
         self.weight = (1 - share) * weight / weight.sum()
         if share:
             self.weight[~known] = share / np.sum(~known)
@@ -192,15 +195,7 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
             slow.copy_(quick)
 
 
-def train(
-    songs: Songs,
-    network: StridedCNN,
-    steps: int,
-    *,
-    seed: int = 0,
-    batch_size: int = 64,
-    learning_rate: float = 2e-3,
-) -> tuple[StridedCNN, Heads]:
+def train(songs: Songs, network: StridedCNN, steps: int, *, seed: int) -> tuple[StridedCNN, Heads]:
     """Train, and give the running average of the network."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -208,14 +203,14 @@ def train(
     heads = Heads(network.latent.out_features, len(songs.label_names), len(songs.genre_names))
     average = copy.deepcopy(network)
     parameters = [*network.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.05)
     began = time.time()
     network.train()
     for step in range(steps):
         falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate * min(1.0, step / 100) * falling + 1e-6
-        batch = songs.batch(batch_size, rng)
+            group["lr"] = LEARNING_RATE * min(1.0, step / 100) * falling + 1e-6
+        batch = songs.batch(BATCH_SIZE, rng)
         with torch.autocast("cpu", torch.bfloat16):
             vector = network.latent_of(batch.pixels)
         parts = losses(heads, vector.float(), batch)
@@ -238,7 +233,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("pieces", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--steps", type=int, default=2600, metavar="N")
+    parser.add_argument("--steps", type=int, default=2800, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="threads")
     return parser

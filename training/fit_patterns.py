@@ -83,14 +83,19 @@ def within_covariance(x: np.ndarray, labels: list[str]) -> np.ndarray:
     return (1 - ROUND_SHARE) * covariance + ROUND_SHARE * rounded
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure the windows, fit, save; return the exit status."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("windows", type=Path)
     parser.add_argument("out", type=Path)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the windows, fit, save; return the exit status."""
+    args = build_parser().parse_args(argv)
     songs, labels = [], []
     for window in tqdm.tqdm(read_windows(args.windows), desc="windows"):
         try:

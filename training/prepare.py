@@ -1,6 +1,6 @@
 """Turn labelled windows of music into what `distil.py` reads, and add varied pieces.
 
-reads   a CSV with the columns path,start_s,label,genre (label: artist and album, else the
+reads   CSVs with the columns path,start_s,label,genre (label: artist and album, else the
         package), and the teacher from export_teacher.py
 writes  pieces.npz: pictures, and the teacher's 200-d vector of the 128 columns that begin at
         every 16th column
@@ -9,14 +9,15 @@ A varied piece is 12 s of a window played 0.8 to 1.25 times as fast, in half of 
 another window mixed in, often with its spectrum bent; it has no label, only what the teacher
 hears in it.
 
-    python training/prepare.py windows.csv teacher.npz pieces.npz
-    python training/prepare.py windows.csv teacher.npz pieces.npz --varied 0
+    python training/prepare.py clips.csv open/windows.csv teacher.npz pieces.npz -j 2
+    python training/prepare.py clips.csv teacher.npz pieces.npz --varied 0
 """
 
 import argparse
 import csv
 import functools
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def piece_of(y: np.ndarray, label: str, genre: str, teacher: Teacher) -> Piece:
     pixels = mel_picture(y)
     heard = soxr.resample(y, RATE_HZ, TEACHER_RATE_HZ, quality="HQ")
     places = np.arange((pixels.shape[1] - COLUMNS) // STEP + 1) * (STEP * HOP / RATE_HZ)
-    dense, _ = teacher.windows(heard, places, COLUMNS * HOP / RATE_HZ)
+    dense = teacher.windows(heard, places, COLUMNS * HOP / RATE_HZ)
     return Piece(label, genre, pixels, dense.numpy().astype(np.float16))
 
 
@@ -129,6 +130,30 @@ def varied(windows: list[Window], rng: np.random.Generator) -> np.ndarray | None
     return y * np.float32(0.95 / np.abs(y).max() * 10 ** (-rng.uniform(0, 6) / 20))
 
 
+@functools.cache
+def loaded(teacher: Path) -> Teacher:
+    """Load the teacher once a process, to compute on one thread."""
+    torch.set_num_threads(1)
+    return Teacher(teacher)
+
+
+def of_window(teacher: Path, window: Window) -> Piece | str:
+    """Give a window's piece, or why there is none."""
+    try:
+        y = part(window.path, window.start_s, WINDOW_S)
+    except SongError as error:
+        return f"left out {window.path}: {error}"
+    return piece_of(y, window.label, window.genre, loaded(teacher))
+
+
+def of_several(teacher: Path, windows: list[Window], seed: int, number: int) -> Piece:
+    """Give the varied piece of this seed and number."""
+    rng = np.random.default_rng((seed, number))
+    while (y := varied(windows, rng)) is None:
+        continue
+    return piece_of(y, "", "", loaded(teacher))
+
+
 def save(pieces: list[Piece], path: Path) -> None:
     """Write the pieces end to end, with their lengths."""
     np.savez(
@@ -147,33 +172,31 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("windows", type=Path)
+    parser.add_argument("windows", type=Path, nargs="+")
     parser.add_argument("teacher", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--varied", type=int, default=2711, metavar="N", help="varied pieces")
-    parser.add_argument("--seed", type=int, default=1000, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="processes")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read the CSV, make the pieces and the varied ones, save; return the exit status."""
+    """Read the CSVs, make the pieces and the varied ones, save; return the exit status."""
     args = build_parser().parse_args(argv)
-    torch.set_num_threads(1)
-    teacher = Teacher(args.teacher)
-    rng = np.random.default_rng(args.seed)
+    listed = [window for path in args.windows for window in read_windows(path)]
     pieces, windows = [], []
-    for window in tqdm.tqdm(read_windows(args.windows), desc="windows"):
-        try:
-            y = part(window.path, window.start_s, WINDOW_S)
-        except SongError as error:
-            print(f"left out {window.path}: {error}", file=sys.stderr)
-            continue
-        pieces.append(piece_of(y, window.label, window.genre, teacher))
-        windows.append(window)
-    for _ in tqdm.tqdm(range(args.varied), desc="varied"):
-        while (y_varied := varied(windows, rng)) is None:
-            continue
-        pieces.append(piece_of(y_varied, "", "", teacher))
+    with ProcessPoolExecutor(args.jobs) as processes:
+        made = processes.map(functools.partial(of_window, args.teacher), listed)
+        for window, piece in zip(listed, tqdm.tqdm(made, "windows", len(listed)), strict=True):
+            if isinstance(piece, str):
+                tqdm.tqdm.write(piece, file=sys.stderr)
+                continue
+            pieces.append(piece)
+            windows.append(window)
+        mix = functools.partial(of_several, args.teacher, windows, args.seed)
+        mixed = processes.map(mix, range(args.varied), chunksize=20)
+        pieces += tqdm.tqdm(mixed, "varied", args.varied)
     save(pieces, args.out)
     return 0
 

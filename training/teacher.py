@@ -2,7 +2,7 @@
 
 Reads the variables of the PyPI package ``musicnn`` 0.1.0 (ISC licence) once
 exported to an ``.npz`` (names with ``/`` written as ``__``) and gives, for a
-waveform at 16 kHz, its 200-d penultimate vectors and its 50 tag logits. Run alone it writes the
+waveform at 16 kHz, the 200-d vectors of its dense layer. Run alone it writes the
 mean vector of every song of a folder, for `evaluate.py --vectors`:
 
     python training/teacher.py teacher.npz data/song_db/songs musicnn.npz
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from songrec.audio import load_audio  # noqa: E402
 from songrec.database import AUDIO_ENDINGS  # noqa: E402
-from songrec.errors import SongError  # noqa: E402
+from songrec.errors import SongError, UnusableAudioError  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
 
 RATE_HZ = 16_000
@@ -116,26 +116,35 @@ class Teacher:
             maps.append(y if i == 5 else y + maps[-1])
         return torch.cat(maps, 1)
 
-    def head(self, maximum: Tensor, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give (dense layer before ReLU, penultimate vector, tag logits) of pooled features."""
-        flat = torch.stack([maximum, mean], 2).flatten(1)
-        dense = self._bn(flat, 9) @ self.w["dense__kernel"] + self.w["dense__bias"]
-        penultimate = self._bn(F.relu(dense), 10)
-        return dense, penultimate, penultimate @ self.w["dense_1__kernel"] + self.w["dense_1__bias"]
+    def dense(self, maps: Tensor) -> Tensor:
+        """Give the dense layer, before its ReLU, of maps [shape=(batch, 753, frames)]."""
+        flat = torch.stack([maps.amax(2), maps.mean(2)], 2).flatten(1)
+        return self._bn(flat, 9) @ self.w["dense__kernel"] + self.w["dense__bias"]
 
     @torch.inference_mode()
-    def patches(self, y: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the vectors of consecutive 3 s patches, each run alone, as musicnn itself does."""
+    def patches(self, y: np.ndarray) -> Tensor:
+        """Give the vectors of consecutive 3 s patches, each run alone, as musicnn itself does.
+
+        Returns
+        -------
+        Tensor [shape=(patches, 200)]
+
+        Raises
+        ------
+        UnusableAudioError
+            If it is shorter than a patch.
+        """
         mel = torch.from_numpy(log_mel(y))
         starts = range(0, len(mel) - PATCH_FRAMES + 1, PATCH_FRAMES)
-        maps = self.feature_map(torch.stack([mel[s : s + PATCH_FRAMES] for s in starts]))
-        return self.head(maps.amax(2), maps.mean(2))
+        if not starts:
+            raise UnusableAudioError("too short for the teacher")
+        return self.dense(
+            self.feature_map(torch.stack([mel[s : s + PATCH_FRAMES] for s in starts]))
+        )
 
     @torch.inference_mode()
-    def windows(
-        self, y: np.ndarray, starts_s: np.ndarray, length_s: float
-    ) -> tuple[Tensor, Tensor]:
-        """Give (dense vectors, tag logits) of any windows of a song, its maps computed once.
+    def windows(self, y: np.ndarray, starts_s: np.ndarray, length_s: float) -> Tensor:
+        """Give the vectors of any windows of a song, its maps computed once.
 
         Parameters
         ----------
@@ -145,14 +154,12 @@ class Teacher:
 
         Returns
         -------
-        tuple of Tensor [shape=(windows, 200)], Tensor [shape=(windows, 50)]
+        Tensor [shape=(windows, 200)]
         """
         maps = self.feature_map(torch.from_numpy(log_mel(y))[None])[0]
         size = round(length_s * RATE_HZ / HOP)
         first = np.minimum(np.round(starts_s * RATE_HZ / HOP).astype(int), maps.shape[1] - size)
-        pieces = torch.stack([maps[:, s : s + size] for s in first])
-        dense, _, logits = self.head(pieces.amax(2), pieces.mean(2))
-        return dense, logits
+        return self.dense(torch.stack([maps[:, s : s + size] for s in first]))
 
 
 def vector_of(path: Path, teacher: Teacher) -> np.ndarray:
@@ -161,23 +168,31 @@ def vector_of(path: Path, teacher: Teacher) -> np.ndarray:
     Raises
     ------
     SongError
-        If the file cannot be decoded.
+        If the file cannot be decoded or is too short.
     """
     samples, _ = load_audio(path)
     heard = soxr.resample(samples, RECIPE.sample_rate_hz, RATE_HZ, quality="HQ")
-    return teacher.patches(heard)[0].mean(0).numpy().astype(np.float32)
+    return teacher.patches(heard).mean(0).numpy().astype(np.float32)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of this script's flags."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("weights", type=Path, help="from export_teacher.py")
+    parser.add_argument("songs", type=Path, help="folder of audio files")
+    parser.add_argument("out", type=Path, help=".npz with `songs` and `vectors`")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the mean patch vector of every song of a folder; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", type=Path, help="from export_teacher.py")
-    parser.add_argument("songs", type=Path, help="folder of audio files")
-    parser.add_argument("out", type=Path, help=".npz with `songs` and `vectors`")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     teacher = Teacher(args.weights)
     names, vectors = [], []
-    for path in tqdm.tqdm(sorted(p for p in args.songs.rglob("*") if p.suffix in AUDIO_ENDINGS)):
+    found = (path for path in args.songs.rglob("*") if path.suffix.lower() in AUDIO_ENDINGS)
+    for path in tqdm.tqdm(sorted(found)):
         try:
             vector = vector_of(path, teacher)
         except SongError as error:
