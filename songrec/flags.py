@@ -44,7 +44,7 @@ def add_question_flags(parser: argparse.ArgumentParser) -> None:
         "--ranking",
         choices=("full", "cosine"),
         default="full",
-        help="full: network, timbre and patterns, without hubs (default); cosine: the network only",
+        help="full: all that is heard, without hubs (default); cosine: the network's vectors only",
     )
     group.add_argument("--json", action="store_true", help="print the answer as JSON")
 

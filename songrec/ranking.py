@@ -1,11 +1,11 @@
 """The order of the answers.
 
 "cosine" is the definition: the cosine similarity of the songs' vectors. "full", the default,
-also hears timbre and patterns and takes hubs down. The three distances of a pair, the network's,
-the timbres' and the patterns', are told in standard deviations from what is usual for either of
-the two songs, and averaged: so a song that is near to everything is nobody's neighbour by that
-alone. The idea is that of the mutual proximity of Schnitzer et al. (JMLR 2012), with the mean of
-deviations in the place of their product of probabilities, and a logistic scale.
+also hears timbre and patterns, asks what the network calls each song, and takes hubs down. The four
+distances of a pair are told in standard deviations from what is usual for either of the two songs,
+and averaged: so a song that is near to everything is nobody's neighbour by that alone. The idea is
+that of the mutual proximity of Schnitzer et al. (JMLR 2012), with the mean of deviations in the
+place of their product of probabilities, and a logistic scale.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ Ranking = Literal["full", "cosine"]
 RANKINGS: tuple[Ranking, ...] = ("full", "cosine")
 
 N_REFERENCES = 256
-N_DISTANCES = 3
+N_DISTANCES = 4
 # Below this timbre distance two songs are the same recording, whatever they are called.
 _SAME_TIMBRE = 1e-2
 
@@ -37,17 +37,22 @@ class Descriptions:
         Gaussians of the same songs.
     patterns : np.ndarray [shape=(n, patterns.N_DIMS), dtype=float32]
         Vectors of their patterns; no row is zero.
+    classes : np.ndarray [shape=(n, n_classes), dtype=float32]
+        Means of the slices' class probabilities; each row sums to 1.
     """
 
     vectors: np.ndarray
     timbres: Timbres
     patterns: np.ndarray
+    classes: np.ndarray
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, rows: slice | np.ndarray | Sequence[int]) -> "Descriptions":
-        return Descriptions(self.vectors[rows], self.timbres[rows], self.patterns[rows])
+        return Descriptions(
+            self.vectors[rows], self.timbres[rows], self.patterns[rows], self.classes[rows]
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +96,14 @@ def distances(library: Descriptions, query: Descriptions) -> np.ndarray:
     -------
     np.ndarray [shape=(n, N_DISTANCES), dtype=float64]
         Column 0: 1 - cosine similarity of the vectors; 1: the timbres' distance; 2: as 0, of
-        the patterns.
+        the patterns; 3: the Hellinger distance of the class probabilities, from 0 to 1.
     """
     found = np.empty((len(library), N_DISTANCES))
     found[:, 0] = 1.0 - cosine_similarities(library.vectors, query.vectors[0])
     found[:, 1] = library.timbres.distances_from(query.timbres)
     found[:, 2] = 1.0 - cosine_similarities(library.patterns, query.patterns[0])
+    overlap = np.sqrt(library.classes) @ np.sqrt(query.classes[0])
+    found[:, 3] = np.sqrt(np.maximum(0.0, 1.0 - overlap))
     return found
 
 

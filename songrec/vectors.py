@@ -14,16 +14,19 @@ import numpy as np
 
 from songrec.errors import DiskFullError, LibraryError
 from songrec.files import part_name, raise_if_full
-from songrec.patterns import N_DIMS, projection_digest
+from songrec.patterns import projection_digest
 from songrec.ranking import N_DISTANCES, Descriptions, Scales
 from songrec.recipe import RECIPE
 from songrec.timbre import N_NUMBERS, Timbres
 
+_Row = tuple[str | bytes | int | None, ...]
 _SCHEMA = """
 -- A change of the columns gets new names, and what had the old ones goes: it can be made again.
 DROP TABLE IF EXISTS songs;
 DROP TABLE IF EXISTS reference_songs;
-CREATE TABLE IF NOT EXISTS songs_2 (
+DROP TABLE IF EXISTS songs_2;
+DROP TABLE IF EXISTS reference_songs_2;
+CREATE TABLE IF NOT EXISTS songs_3 (
     key TEXT PRIMARY KEY,       -- of the song, as in slices/
     fingerprint TEXT NOT NULL,  -- of its folder of slices when it was embedded
     model TEXT NOT NULL,        -- digest of the model.pt that embedded it
@@ -31,12 +34,13 @@ CREATE TABLE IF NOT EXISTS songs_2 (
     vector BLOB NOT NULL,       -- float32: mean of the slices' latent vectors
     timbre BLOB NOT NULL,       -- float32: Timbres.to_numbers
     patterns BLOB NOT NULL,     -- float32: patterns.pattern_vector
+    classes BLOB NOT NULL,      -- float32: mean of the slices' class probabilities
     scale BLOB                  -- float64: mean and deviation of Scales; NULL: not measured yet
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reference_songs_2 (
+CREATE TABLE IF NOT EXISTS reference_songs_3 (
     model TEXT, recipe TEXT,
     n_library INTEGER NOT NULL, -- songs in the library when they were drawn
-    vectors BLOB NOT NULL, timbres BLOB NOT NULL, patterns BLOB NOT NULL,
+    vectors BLOB NOT NULL, timbres BLOB NOT NULL, patterns BLOB NOT NULL, classes BLOB NOT NULL,
     PRIMARY KEY (model, recipe)
 ) WITHOUT ROWID;
 """
@@ -98,8 +102,8 @@ class VectorStore:
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("the database is damaged")
             connection.execute(
-                "SELECT key, fingerprint, model, recipe, vector, timbre, patterns, scale "
-                "FROM songs_2 LIMIT 1"
+                "SELECT key, fingerprint, model, recipe, vector, timbre, patterns, classes, scale "
+                "FROM songs_3 LIMIT 1"
             )
         except sqlite3.DatabaseError:
             connection.close()
@@ -109,7 +113,7 @@ class VectorStore:
     def load(self) -> StoredSongs:
         """Return all songs of this model and recipe."""
         rows = self._read(
-            "SELECT key, fingerprint, scale, vector, timbre, patterns FROM songs_2 "
+            "SELECT key, fingerprint, scale, vector, timbre, patterns, classes FROM songs_3 "
             "WHERE model = ? AND recipe = ? ORDER BY key"
         )
         missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
@@ -117,14 +121,14 @@ class VectorStore:
         scales = scales.reshape(-1, 2, N_DISTANCES)
         return StoredSongs(
             {row[0]: row[1] for row in rows},
-            _descriptions(*(b"".join(row[column] for row in rows) for column in (3, 4, 5))),
+            _descriptions(*(b"".join(row[column] for row in rows) for column in (3, 4, 5, 6))),
             Scales(scales[:, 0], scales[:, 1]),
         )
 
     def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
         """Remember one song, in place of what was known of it."""
         row = (key, fingerprint, self.model, self.recipe, *_blobs(description), None)
-        self._write("INSERT OR REPLACE INTO songs_2 VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write("INSERT OR REPLACE INTO songs_3 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
 
     def put_scales(self, keys: Iterable[str], scales: Scales) -> None:
         """Remember the scales of songs."""
@@ -133,32 +137,32 @@ class VectorStore:
             (blob.tobytes(), key, self.model, self.recipe)
             for key, blob in zip(keys, blobs, strict=True)
         ]
-        self._write("UPDATE songs_2 SET scale = ? WHERE key = ? AND model = ? AND recipe = ?", rows)
+        self._write("UPDATE songs_3 SET scale = ? WHERE key = ? AND model = ? AND recipe = ?", rows)
 
     def references(self) -> tuple[int, Descriptions] | None:
         """Return the reference songs and how many songs they were drawn from, if there are."""
         rows = self._read(
-            "SELECT n_library, vectors, timbres, patterns FROM reference_songs_2 "
+            "SELECT n_library, vectors, timbres, patterns, classes FROM reference_songs_3 "
             "WHERE model = ? AND recipe = ?"
         )
         return (rows[0][0], _descriptions(*rows[0][1:])) if rows else None
 
     def put_references(self, n_library: int, references: Descriptions) -> None:
         """Remember new reference songs; every scale measured on the old ones is forgotten."""
-        row = (self.model, self.recipe, n_library, *_blobs(references))
-        self._write("DELETE FROM reference_songs_2", [()])
-        self._write("INSERT INTO reference_songs_2 VALUES (?, ?, ?, ?, ?, ?)", [row])
-        self._write("UPDATE songs_2 SET scale = NULL", [()])
+        row: _Row = (self.model, self.recipe, n_library, *_blobs(references))
+        self._write("DELETE FROM reference_songs_3", [()])
+        self._write("INSERT INTO reference_songs_3 VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write("UPDATE songs_3 SET scale = NULL", [()])
 
     def remove(self, keys: Iterable[str]) -> None:
         """Forget songs."""
-        self._write("DELETE FROM songs_2 WHERE key = ?", [(key,) for key in keys])
+        self._write("DELETE FROM songs_3 WHERE key = ?", [(key,) for key in keys])
 
     def _read(self, statement: str) -> list[tuple[Any, ...]]:
         with self._told():
             return self._connection.execute(statement, (self.model, self.recipe)).fetchall()
 
-    def _write(self, statement: str, rows: Sequence[tuple[str | bytes | int | None, ...]]) -> None:
+    def _write(self, statement: str, rows: Sequence[_Row]) -> None:
         with self._told():
             self._connection.executemany(statement, rows)
         if time.monotonic() - self._last_commit_s > _COMMIT_EVERY_S:
@@ -204,7 +208,7 @@ def known_fingerprints(path: Path, model: str) -> dict[str, str]:
     """
     if not path.exists():
         return {}
-    statement = "SELECT key, fingerprint FROM songs_2 WHERE model = ? AND recipe = ?"
+    statement = "SELECT key, fingerprint FROM songs_3 WHERE model = ? AND recipe = ?"
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -225,18 +229,17 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return not isinstance(error, sqlite3.OperationalError) or "no such" in text
 
 
-def _blobs(songs: Descriptions) -> tuple[bytes, bytes, bytes]:
-    numbers = (songs.vectors, songs.timbres.to_numbers(), songs.patterns)
-    vectors, timbres, patterns = (np.ascontiguousarray(x, dtype="<f4").tobytes() for x in numbers)
-    return vectors, timbres, patterns
+def _blobs(songs: Descriptions) -> tuple[bytes, ...]:
+    numbers = (songs.vectors, songs.timbres.to_numbers(), songs.patterns, songs.classes)
+    return tuple(np.ascontiguousarray(x, dtype="<f4").tobytes() for x in numbers)
 
 
-def _descriptions(vectors: bytes, timbres: bytes, patterns: bytes) -> Descriptions:
+def _descriptions(vectors: bytes, timbres: bytes, patterns: bytes, classes: bytes) -> Descriptions:
     numbers = np.frombuffer(timbres, dtype="<f4").reshape(-1, N_NUMBERS)
-    flat = np.frombuffer(vectors, dtype="<f4")
-    n_dims = len(flat) // max(len(numbers), 1)
-    return Descriptions(
-        flat.reshape(len(numbers), n_dims),
-        Timbres.from_numbers(numbers),
-        np.frombuffer(patterns, dtype="<f4").reshape(len(numbers), N_DIMS),
-    )
+    n_songs = len(numbers)
+
+    def rows(blob: bytes) -> np.ndarray:
+        flat = np.frombuffer(blob, dtype="<f4")
+        return flat.reshape(n_songs, len(flat) // max(n_songs, 1))
+
+    return Descriptions(rows(vectors), Timbres.from_numbers(numbers), rows(patterns), rows(classes))

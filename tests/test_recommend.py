@@ -1,6 +1,7 @@
 """From slices to the answer: the ranking, the memory of vectors, the errors."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -96,7 +97,7 @@ def answer_of(folder, *args):
 
 def vectors_of(folder):
     with sqlite3.connect(folder / "data/song_db/vectors.db") as connection:
-        return dict(connection.execute("SELECT key, vector FROM songs_2"))
+        return dict(connection.execute("SELECT key, vector FROM songs_3"))
 
 
 def test_the_answer_as_text_and_json(prepared):
@@ -554,7 +555,8 @@ def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
             noise = rng.integers(0, 256, (2, 128, 128), dtype=np.uint8)
             vector = rng.standard_normal((1, 128)).astype(np.float32)
             patterns = rng.standard_normal((1, N_DIMS)).astype(np.float32)
-            description = Descriptions(vector, Timbres.of_slices(noise), patterns)
+            classes = rng.dirichlet([1.0] * 4, 1).astype(np.float32)
+            description = Descriptions(vector, Timbres.of_slices(noise), patterns, classes)
             store.put(folder.name, fingerprint(folder), description)
     assert recommend(tmp_path, "Song 500", "10").returncode == 0  # measures the scales
     command = [sys.executable, ROOT / "recommender.py", "-m", "Recommend", "Song 500", "10"]
@@ -586,7 +588,8 @@ def describe(seed, n_slices=4):
     rng = np.random.default_rng(seed)
     slices = rng.integers(0, 200, (n_slices, 128, 128), dtype=np.uint8)
     vector, timbre = rng.standard_normal((1, 8)).astype(np.float32), Timbres.of_slices(slices)
-    return Descriptions(vector, timbre, pattern_vector(slices, timbre)[None])
+    classes = rng.dirichlet([1.0] * 3, 1).astype(np.float32)
+    return Descriptions(vector, timbre, pattern_vector(slices, timbre)[None], classes)
 
 
 def stack(songs):
@@ -594,6 +597,7 @@ def stack(songs):
         np.concatenate([song.vectors for song in songs]),
         Timbres.from_numbers(np.concatenate([song.timbres.to_numbers() for song in songs])),
         np.concatenate([song.patterns for song in songs]),
+        np.concatenate([song.classes for song in songs]),
     )
 
 
@@ -629,7 +633,7 @@ def test_a_hub_is_taken_down():
     vectors[0] = 0
     vectors += 8 * np.eye(64, dtype=np.float32)[0]
     songs = stack([describe(seed) for seed in range(60)])
-    songs = Descriptions(vectors, songs.timbres, songs.patterns)
+    songs = dataclasses.replace(songs, vectors=vectors)
     scales = measure_scales(songs, songs)
     n_first_cosine = n_first_full = 0
     for row in range(1, 60):
@@ -643,15 +647,18 @@ def test_a_hub_is_taken_down():
     assert n_first_full < n_first_cosine / 3
 
 
-def test_patterns_count_in_the_full_ranking():
-    songs = stack([describe(seed) for seed in range(30)])
-    patterns = songs.patterns.copy()
-    patterns[5] = patterns[0] + 0.01
-    songs = Descriptions(songs.vectors, songs.timbres, patterns)
-    scales = measure_scales(songs, songs)
-    full = similarities(songs, scales, songs[[0]], scales[[0]])
-    full[0] = -9
-    assert full.argmax() == 5
+@pytest.mark.parametrize("part", ["vectors", "patterns", "classes"])
+def test_every_part_counts_in_the_full_ranking(part):
+    plain = stack([describe(seed) for seed in range(30)])
+    numbers = np.eye(30, dtype=np.float32)  # no two are alike
+    apart = dataclasses.replace(plain, **{part: numbers.copy()})
+    numbers[5] = numbers[0]
+    alike = dataclasses.replace(plain, **{part: numbers})
+    found = []
+    for songs in (apart, alike):
+        scales = measure_scales(songs, songs)
+        found.append(similarities(songs, scales, songs[[0]], scales[[0]])[5])
+    assert found[1] > found[0] + 0.15
 
 
 def test_a_database_of_an_earlier_layout_is_neither_damage_nor_touched_by_a_dry_run(library):
