@@ -19,7 +19,7 @@ from conftest import ROOT, on_small_disk, run_script, tree, tune, write_tune
 import model
 from songrec.checkpoint import TrainedModel, save_model
 from songrec.patterns import N_DIMS, pattern_vector
-from songrec.ranking import Descriptions, measure_scales, similarities
+from songrec.ranking import Descriptions, distances, measure_scales, similarities
 from songrec.timbre import Timbres
 from songrec.variety import recording_of
 from songrec.vectors import VectorStore
@@ -95,9 +95,9 @@ def answer_of(folder, *args):
     return json.loads(done.stdout)
 
 
-def vectors_of(folder):
+def vectors_of(folder, column="vector"):
     with sqlite3.connect(folder / "data/song_db/vectors.db") as connection:
-        return dict(connection.execute("SELECT key, vector FROM songs_3"))
+        return dict(connection.execute(f"SELECT key, {column} FROM songs_3"))
 
 
 def test_the_answer_as_text_and_json(prepared):
@@ -149,7 +149,19 @@ def test_cosine_ranking_is_the_cosine_of_the_mean_slice_vectors(prepared):
     with torch.inference_mode():
         x = torch.from_numpy(slices).float()[:, None] / 255
         expected = network.eval().embedder()(x).mean(0).numpy()
+        probabilities = network(x).softmax(1).mean(0).numpy()
     assert np.allclose(query, expected, atol=1e-4)
+    classes = np.frombuffer(vectors_of(prepared, "classes")["Artist 0 - Song 0"], np.float32)
+    assert np.allclose(classes, probabilities, atol=1e-4)
+
+
+def test_the_distance_of_classes_is_hellingers():
+    songs = stack([describe(seed) for seed in range(3)])
+    classes = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]], np.float32)
+    songs = dataclasses.replace(songs, classes=classes)
+    # By its definition: the Euclidean distance of the roots, over the root of 2.
+    wanted = np.linalg.norm(np.sqrt(classes) - np.sqrt(classes[1]), axis=1) / np.sqrt(2)
+    assert np.allclose(distances(songs, songs[[1]])[:, 3], wanted, atol=1e-3)
 
 
 def test_the_same_music_in_another_file_comes_first(library):

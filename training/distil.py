@@ -5,7 +5,8 @@ writes  model.pt
 
 The network learns four things at once from the same vector: which artist and album a slice is
 from (a softmax over cosines), its genre, the teacher's vector of the same moment, and which
-slices the teacher finds alike.
+slices the teacher finds alike. Few pieces have a genre: for the others it is what a logistic
+regression, learnt from those few, reads from the teacher's vector.
 
     python training/distil.py pieces.npz model.pt
     python training/distil.py pieces.npz model.pt --steps 1200 --seed 1
@@ -24,6 +25,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,12 +39,13 @@ from songrec.recipe import RECIPE  # noqa: E402
 ARCHITECTURE = ARCHITECTURES["StridedCNN"]
 COLUMNS = RECIPE.slice_frames
 TEACHER_STEP = 16
+GENRE_STEP = 8  # places apart that the genres are learnt from: one slice
 BATCH_SIZE = 64
 LEARNING_RATE = 2e-3
 UNLABELLED_SHARE = 0.5  # of what is drawn
 SCALE = 16.0  # of the cosines before a softmax
 LOSS_WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {"label": 0.3, "genre": 0.3, "dense": 2.0, "relation": 5.0}
+    {"label": 0.3, "genre": 0.6, "dense": 2.0, "relation": 5.0}
 )
 
 
@@ -53,13 +56,16 @@ class Batch:
     Parameters
     ----------
     pixels : Tensor [shape=(batch, 1, 128, 128)], 0..1
-    label, genre : Tensor [shape=(batch,)], -1 where unknown
+    label : Tensor [shape=(batch,)], -1 where unknown
+    genre : Tensor [shape=(batch, genres)], probabilities
+    is_named : Tensor [shape=(batch,)], whether the genre is a label's and no guess
     dense : Tensor [shape=(batch, 200)], the teacher's vectors, standardised
     """
 
     pixels: Tensor
     label: Tensor
     genre: Tensor
+    is_named: Tensor
     dense: Tensor
 
 
@@ -84,7 +90,9 @@ class Songs:
         self.label_names = sorted(set(labels) - {""})
         self.genre_names = sorted(set(genres) - {""})
         self.label = np.array([self.label_names.index(x) if x else -1 for x in labels])
-        self.genre = np.array([self.genre_names.index(x) if x else -1 for x in genres])
+        genre = np.array([self.genre_names.index(x) if x else -1 for x in genres])
+        self.is_named = genre >= 0
+        self.genre = genres_by_teacher(self.dense, genre)
         known = self.label >= 0
         count = np.bincount(self.label[known])
         weight = np.where(known, count[self.label] ** -0.5, 0.0)
@@ -98,6 +106,7 @@ class Songs:
         chosen = rng.choice(len(self.pictures), size, p=self.weight)
         pixels = np.empty((size, 128, COLUMNS), np.float32)
         dense = np.empty((size, 200), np.float32)
+        genre = np.empty((size, len(self.genre_names)), np.float32)
         for row, song in enumerate(chosen):
             latest = self.pictures[song].shape[1] - COLUMNS
             place = int(rng.integers(min(len(self.dense[song]), latest // TEACHER_STEP + 1)))
@@ -105,12 +114,44 @@ class Songs:
             start = min(max(start, 0), latest)
             pixels[row] = self.pictures[song][:, start : start + COLUMNS]
             dense[row] = self.dense[song][place]
+            genre[row] = self.genre[song][place]
         return Batch(
             torch.from_numpy(augment(pixels, rng)).unsqueeze(1),
             torch.from_numpy(self.label[chosen]),
-            torch.from_numpy(self.genre[chosen]),
+            torch.from_numpy(genre),
+            torch.from_numpy(self.is_named[chosen]),
             torch.from_numpy(dense),
         )
+
+
+def genres_by_teacher(dense: list[np.ndarray], genre: np.ndarray) -> list[np.ndarray]:
+    """Give each place of each piece its genre: the label's, or what the teacher's vector says.
+
+    Parameters
+    ----------
+    dense
+        The teacher's vectors of each piece [shape=(places, 200)], standardised.
+    genre : np.ndarray [shape=(pieces,)], -1 where unknown
+
+    Returns
+    -------
+    list of np.ndarray [shape=(places, genres)]
+        Probabilities.
+    """
+    directions = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in dense]
+    named = np.flatnonzero(genre >= 0)
+    rows = [directions[piece][::GENRE_STEP] for piece in named]
+    of_row = np.repeat(genre[named], [len(some) for some in rows])
+    weight = np.concatenate([np.full(len(some), 1 / len(some)) for some in rows])
+    judge = LogisticRegression(C=3.0, class_weight="balanced", max_iter=3000)
+    judge.fit(np.concatenate(rows), of_row, sample_weight=weight)
+    n_genres = len(judge.classes_)
+    return [
+        judge.predict_proba(vectors)
+        if known < 0
+        else np.tile(np.eye(n_genres)[known], (len(vectors), 1))
+        for vectors, known in zip(directions, genre, strict=True)
+    ]
 
 
 def augment(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -166,9 +207,9 @@ def losses(heads: Heads, vector: Tensor, batch: Batch) -> dict[str, Tensor]:
     between the teacher's: neighbours of the teacher shall be neighbours here.
     """
     unit = F.normalize(vector)
-    known, named = batch.label >= 0, batch.genre >= 0
+    known, named = batch.label >= 0, batch.is_named
     by_label = SCALE * (unit @ F.normalize(heads.label).T)
-    by_genre = heads.genre(SCALE * unit)
+    by_genre = -(batch.genre * F.log_softmax(heads.genre(SCALE * unit), 1)).sum(1)
     guess = heads.dense(vector)
     wanted = F.normalize(batch.dense)
     nothing = 0 * by_label.sum() + 0 * by_genre.sum()
@@ -176,7 +217,8 @@ def losses(heads: Heads, vector: Tensor, batch: Batch) -> dict[str, Tensor]:
         "label": F.cross_entropy(by_label[known], batch.label[known], label_smoothing=0.05)
         if known.any()
         else nothing,
-        "genre": F.cross_entropy(by_genre[named], batch.genre[named]) if named.any() else nothing,
+        # Labels and guesses weigh the same, however many there are of each.
+        "genre": torch.stack([by_genre[x].mean() for x in (named, ~named) if x.any()]).mean(),
         "dense": F.mse_loss(guess, batch.dense)
         + 1
         - F.cosine_similarity(guess, batch.dense).mean(),
