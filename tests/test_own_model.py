@@ -132,6 +132,21 @@ def test_windows_become_pieces_and_pieces_a_model_that_answers(teacher, windows,
     assert answer.returncode == 0 and len(answer.stdout.splitlines()) == 2, answer.stderr
 
 
+def test_pieces_without_a_genre_get_the_one_that_the_teacher_hears():
+    from distil import genres_by_teacher
+
+    rng = np.random.default_rng(0)
+    hears = rng.normal(size=(2, 200))  # what makes the two genres
+    kinds = [0, 1] * 10
+    dense = [hears[kind] + rng.normal(0, 0.5, (20, 200)) for kind in kinds]
+    known = np.array([*kinds[:12], *[-1] * 8])
+    found = genres_by_teacher(dense, known)
+    for kind, genre, probabilities in zip(kinds, known, found, strict=True):
+        assert probabilities.shape == (20, 2) and np.allclose(probabilities.sum(axis=1), 1)
+        assert (probabilities.argmax(axis=1) == kind).all()
+        assert (probabilities.max(axis=1) == 1).all() == (genre >= 0)
+
+
 def test_a_fitted_projection_turns_down_what_differs_within_a_label(windows, tmp_path):
     from fit_patterns import ROUND_SHARE, fit
 
