@@ -16,6 +16,7 @@ import model
 from songrec.checkpoint import TrainedModel, save_model
 from songrec.classification import classification_text, classify_test_songs
 from songrec.cli import Options
+from songrec.comparison import open_subject
 from songrec.database import Database
 from songrec.errors import LabelError, RecipeMismatchError
 from songrec.evaluation import (
@@ -329,6 +330,19 @@ def test_a_split_is_measured_as_if_it_were_the_library(labelled, without_peers, 
     with Image.open(tmp_path / "new/plot.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
         assert len(np.unique(np.asarray(picture.convert("L")))) > 5
+
+
+def test_an_accent_written_as_a_character_of_its_own_meets_its_label(tmp_path):
+    database = Database(tmp_path / "data", "Test")
+    for seed, name in enumerate(["Jose\u0301 - A", "Ann - B"]):
+        write_tune(database.songs_dir / f"{name}.wav", seed=seed)
+    for song in database.songs():
+        write_spec(database, song)
+        write_slices(database, song)
+    database.tracks_csv.write_text("song,artist\nJos\u00e9 - A,Jos\u00e9\nAnn - B,Ann\n", "utf-8")
+    model = test_recommend.write_model(tmp_path / "model.pt")
+    subject = open_subject(database, model, Options(jobs=1, quiet=True), None)
+    assert sorted(subject.labels.artist) == ["Ann", "Jos\u00e9"]
 
 
 def test_a_peer_is_asked_about_the_audio_of_every_song(labelled, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, Run, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
+from songrec import files
 from songrec.picture import read_origin, read_picture, save_png
 from songrec.skips import SkipList
 
@@ -115,6 +116,22 @@ def wait_for_workers(session):
 def n_finished(files):
     """Count the pictures that have their final names."""
     return sum(name.endswith(".png") and ".part" not in name for name in files)
+
+
+def test_what_is_replaced_goes_only_when_its_successor_stands(tmp_path, monkeypatch):
+    final = tmp_path / "song"
+    final.mkdir()
+    (final / "old").touch()
+
+    def remove(path):
+        assert (final / "new").exists()
+        shutil.rmtree(path)
+
+    monkeypatch.setattr(files, "remove_path", remove)
+    with files.atomic_path(final) as part:
+        part.mkdir()
+        (part / "new").touch()
+    assert list(tmp_path.iterdir()) == [final]
 
 
 @pytest.mark.parametrize("script", ["spotify_specs.py", "spotify_slices.py"])

@@ -16,10 +16,13 @@ from PIL import Image
 
 from songrec import audio, picture
 from songrec.audio import load_audio
+from songrec.cli import Options
+from songrec.database import Database
 from songrec.files import part_name
 from songrec.picture import mel_picture
 from songrec.recipe import RECIPE
 from songrec.skips import SkipList
+from songrec.stage import Stage
 
 
 def specs(data, *flags):
@@ -294,6 +297,16 @@ def test_what_a_killed_run_left_is_cleared_also_when_its_number_is_used_again(da
     left = {path.name for path in (data / "song_db/specs").iterdir()}
     child.wait()
     assert mine in left and reused not in left and uncollected not in left
+
+
+def test_what_another_run_removed_first_is_no_error(data):
+    database = Database(data, "Test")
+    kept = database.specs_dir / "Album/kept.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    gone = [kept.with_name("gone.png"), database.specs_dir / "Other/gone.png"]
+    Stage("specs", database, Options(jobs=1), "").remove(gone, database.specs_dir)
+    assert kept.exists()
 
 
 def test_limit_quiet_and_jobs(data, songs):

@@ -19,6 +19,7 @@ from songrec import training
 from songrec.arrays import open_arrays
 from songrec.augmentation import SpectrogramMasks
 from songrec.database import Database
+from songrec.plots import draw_confusion
 from songrec.settings import TrainingSettings
 from songrec.statistics import wilson_interval
 
@@ -402,6 +403,13 @@ def test_training_that_cannot_start_says_why(data, train_db, tmp_path):
     mark.write_text(mark.read_text().replace('"digest": "', '"digest": "old'))
     done = train(train_db, out)
     assert done.returncode == 1 and "load_training_data.py --force" in done.stderr
+
+
+def test_a_dollar_in_a_name_is_drawn_as_a_letter(tmp_path):
+    measured = {"confusion_songs": [[1, 0], [0, 1]]}
+    draw_confusion(measured, ["$100_a_b$", "$uicideboy$"], tmp_path / "x.png", "by artist")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.format == "PNG"
 
 
 def test_wilson_interval_is_the_published_one():
