@@ -120,9 +120,7 @@ def add_link(args: argparse.Namespace, intake: "Intake") -> None:
                 failed = ledger.ids("failed")
                 entries = [entry for entry in entries if entry.track_id not in failed]
             with intake.bar(len(entries)):
-                # As with files: what is there already does not count.
-                missing = intake.not_there(entries, ledger)
-                intake.download(itertools.islice(missing, args.limit), ledger)
+                intake.download(entries, ledger)
 
 
 def main(argv: list[str] | None = None) -> int:

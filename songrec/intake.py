@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import shlex
 import sys
 import time
@@ -107,6 +108,9 @@ class Intake:
     def download(self, entries: Iterable[Entry], ledger: Ledger) -> None:
         """Bring tracks with spotdl in batches; each one's fate is in the ledger at once.
 
+        What is there already does not count towards `Options.limit`, or a second run would
+        never get further.
+
         Raises
         ------
         RateLimitError
@@ -115,7 +119,8 @@ class Intake:
             If spotdl cannot work here and now, or everything fails in a row.
         """
         in_a_row: list[tuple[Entry, str]] = []
-        for batch in _batches(self.not_there(entries, ledger)):
+        missing = itertools.islice(self._not_there(entries, ledger), self.options.limit)
+        for batch in _batches(missing):
             for entry, result in self._fetch(batch):
                 reason = self._take(entry, result, ledger)
                 if reason is None:
@@ -145,7 +150,7 @@ class Intake:
         for entry in batch:
             yield from self._fetch([entry])
 
-    def not_there(self, entries: Iterable[Entry], ledger: Ledger) -> Iterator[Entry]:
+    def _not_there(self, entries: Iterable[Entry], ledger: Ledger) -> Iterator[Entry]:
         """Yield the tracks to fetch; those here by id, or by artist and title, are counted."""
         for entry in entries:
             file = ledger.file_of(entry.track_id)

@@ -195,9 +195,10 @@ def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs
     n_songs = len(stored.fingerprints)
     drawn = store.references()
     is_new = np.isnan(stored.scales.mean[:, 0])
-    is_small = drawn is not None and drawn[0] < N_REFERENCES
-    has_changed = drawn is not None and (drawn[0] != n_songs or bool(is_new.any()))
-    if drawn is None or (is_small and has_changed) or not drawn[0] / 2 < n_songs < drawn[0] * 2:
+    n_then = drawn[0] if drawn else 0
+    has_changed = n_then != n_songs or is_new.any()
+    is_outgrown = not n_then / 2 < n_songs < n_then * 2
+    if drawn is None or is_outgrown or (n_then < N_REFERENCES and has_changed):
         drawn = (n_songs, draw_references(stored.descriptions, list(stored.fingerprints)))
         store.put_references(*drawn)
         missing = np.arange(n_songs)

@@ -212,11 +212,10 @@ def losses(heads: Heads, vector: Tensor, batch: Batch) -> dict[str, Tensor]:
     by_genre = -(batch.genre * F.log_softmax(heads.genre(SCALE * unit), 1)).sum(1)
     guess = heads.dense(vector)
     wanted = F.normalize(batch.dense)
-    nothing = 0 * by_label.sum() + 0 * by_genre.sum()
     return {
         "label": F.cross_entropy(by_label[known], batch.label[known], label_smoothing=0.05)
         if known.any()
-        else nothing,
+        else 0 * by_label.sum(),
         # Labels and guesses weigh the same, however many there are of each.
         "genre": torch.stack([by_genre[x].mean() for x in (named, ~named) if x.any()]).mean(),
         "dense": F.mse_loss(guess, batch.dense)

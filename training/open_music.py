@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from songrec.debian import unpack_package  # noqa: E402
-from songrec.errors import DownloadError  # noqa: E402
+from songrec.errors import DownloadError, UndecodableError  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
 
 ARCHIVES = {".zip", ".pk3"}
@@ -68,14 +68,14 @@ def cut(source: Path, start_s: float, to: Path) -> None:
 
     Raises
     ------
-    DownloadError
+    UndecodableError
         If ffmpeg cannot cut it.
     """
     command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-ss", str(start_s), "-t", str(WINDOW_S)]
     command += ["-i", f"file:{source}", "-vn", "-ac", "1", "-ar", str(RECIPE.sample_rate_hz)]
     done = subprocess.run([*command, to], check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise DownloadError(f"could not cut {source.name}: {done.stderr.strip()[-200:]}")
+        raise UndecodableError(f"could not cut {source.name}: {done.stderr.strip()[-200:]}")
 
 
 def cut_package(windows: list[Window], out: Path) -> tuple[list[dict[str, object]], list[str]]:
@@ -106,7 +106,7 @@ def cut_package(windows: list[Window], out: Path) -> tuple[list[dict[str, object
                 if not found:
                     raise DownloadError(f"{package} has no file {window.file}")
                 cut(found[0], window.start_s, to)
-            except DownloadError as error:
+            except (DownloadError, UndecodableError) as error:
                 failures.append(str(error))
             else:
                 rows.append({"path": to, "start_s": 0.0, "label": window.label, "genre": ""})
