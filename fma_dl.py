@@ -60,6 +60,8 @@ def bring_songs(args: argparse.Namespace) -> int:
     database = Database(args.data, "Train")
     base_url = (args.url or fma.BASE_URL).rstrip("/") + "/"
     with one_at_a_time(database.root, "fma_dl"):
+        # A table that cannot be added to is told before the download, not after it.
+        fma.read_table(database.tracks_csv)
         tracks = read_list(args, database, base_url)
         wanted = fma.pick(tracks, args.limit) if args.limit else tracks
         todo = fma.missing(database, wanted)

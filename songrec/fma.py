@@ -290,7 +290,7 @@ def write_table(database: Database, tracks: Iterable[Track]) -> None:
     """
     path = database.tracks_csv
     with FileLock(path.with_name(".tracks.lock")):
-        fields, rows = _read_table(path)
+        fields, rows = read_table(path)
         for track in tracks:
             if song_path(database, track).exists():
                 rows[track.song] = {**rows.get(track.song, {}), **dataclasses.asdict(track)}
@@ -302,8 +302,14 @@ def write_table(database: Database, tracks: Iterable[Track]) -> None:
             part.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
-def _read_table(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Return the columns and the rows by song; the columns of `Track` where there is no table."""
+def read_table(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Return the columns and the rows by song; the columns of `Track` where there is no table.
+
+    Raises
+    ------
+    LibraryError
+        If the table that is there cannot be read: it may be somebody's own.
+    """
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
         rows = list(reader)

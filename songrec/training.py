@@ -114,6 +114,8 @@ class Trainer:
                     accuracy=f"{n_right / n_seen:.3f}",
                     songs=f"{measured.accuracy_songs:.3f}",
                 )
+            elif not self._gives_numbers(train.x[rows]):
+                raise self._diverged()
         figures["seconds"] = time.monotonic() - start_s
         self.history.append(figures)
         self._keep_best(figures)
@@ -134,6 +136,12 @@ class Trainer:
         self._scaler.step(self.optimizer)
         self._scaler.update()
         return loss.item(), int((logits.argmax(dim=1) == y).sum().item())
+
+    @torch.inference_mode()
+    def _gives_numbers(self, slices: np.ndarray) -> bool:
+        """Tell whether the weights, as the last step left them, still answer finite numbers."""
+        self.classifier.eval()
+        return bool(torch.isfinite(self.classifier(to_input(slices, self.device))).all())
 
     def _diverged(self) -> TrainingError:
         return TrainingError(

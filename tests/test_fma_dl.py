@@ -485,4 +485,5 @@ def test_a_table_that_is_none_is_not_overwritten(server, data):
     done = fma_dl(server, data, "--limit", "1")
     assert done.returncode == 1
     assert "no table with a column 'song'" in done.stderr
+    assert server.requests == []
     assert table.read_text(encoding="utf-8") == "artist;title\nme;mine\n"

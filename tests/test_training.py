@@ -387,10 +387,12 @@ def test_training_that_cannot_start_says_why(data, train_db, tmp_path):
         assert done.returncode == 1, done.stderr
         assert told in done.stderr and "Traceback" not in done.stderr
     # One batch an epoch: its loss is finite, that of the weights it leaves is not.
-    load(train_db, "--split", "official")
-    burst = train(train_db, out, *LIGHT, "--learning-rate", "1e30", "--epochs", "1")
-    assert burst.returncode == 1 and "--learning-rate" in burst.stderr
-    assert not out.exists()
+    burst = [*LIGHT, "--learning-rate", "1e30", "--epochs", "1"]
+    for split in (["--split", "official"], []):  # with and without songs to choose the epoch by
+        load(train_db, *split)
+        diverged = train(train_db, out, *burst)
+        assert diverged.returncode == 1 and "--learning-rate" in diverged.stderr, split
+        assert not out.exists()
     single = train(train_db, out, "--batch-size", "1")
     assert single.returncode == 2 and "2 or more" in single.stderr
     out.parent.joinpath("model").mkdir(parents=True, exist_ok=True)
