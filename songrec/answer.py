@@ -99,12 +99,15 @@ def recommendations(
         keep_versions=question.keep_versions,
     )
     best = list(itertools.islice(rows, min(question.n, len(library.songs))))
-    n_others = sum(song.path.exists() for row, song in enumerate(library.songs) if row not in own)
+    n_left_out = 0
+    if len(best) < question.n:
+        others = (song for row, song in enumerate(library.songs) if row not in own)
+        n_left_out = sum(song.path.exists() for song in others) - len(best)
     return Answer(
         titles,
         # A cosine below 0 means nothing in common; how much less matters to nobody.
         [(library.songs[row], max(0.0, float(similarity[row]))) for row in best],
-        n_left_out=n_others - len(best) if len(best) < question.n else 0,
+        n_left_out,
     )
 
 

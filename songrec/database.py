@@ -81,8 +81,10 @@ class Database:
         """
         if not self.songs_dir.exists():
             return []
+        # Text is cut, not paths related: a library may hold some hundred thousand songs.
+        n_above = len(os.path.join(self.songs_dir, ""))
         paths = {
-            _printable(path.relative_to(self.songs_dir)): path
+            _printable(str(path)[n_above:]): path
             for path in walk_files(self.songs_dir)
             if path.suffix.lower() in AUDIO_ENDINGS and not path.name.startswith("._")
         }
@@ -132,11 +134,11 @@ class Database:
         """
         if not self.slices_dir.exists():
             return []
-        return sorted(self._slice_keys_below(self.slices_dir, ""))
+        return sorted(self._slice_keys_below(str(self.slices_dir), ""))
 
-    def _slice_keys_below(self, folder: Path, prefix: str) -> Iterator[str]:
+    def _slice_keys_below(self, folder: str, prefix: str) -> Iterator[str]:
         # Asked for by name first: listing the slices of every song would cost far more.
-        if prefix and (folder / "0000.png").is_file():
+        if prefix and os.path.isfile(os.path.join(folder, "0000.png")):
             yield prefix
             return
         try:
@@ -150,12 +152,12 @@ class Database:
                 remove_stale_part(Path(entry.path))
             elif entry.is_dir():
                 key = f"{prefix}/{entry.name}" if prefix else entry.name
-                yield from self._slice_keys_below(Path(entry.path), key)
+                yield from self._slice_keys_below(entry.path, key)
 
 
-def _printable(path: Path) -> str:
-    """Return a path as valid Unicode: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path.as_posix()).decode("utf-8", errors="replace")
+def _printable(path: str) -> str:
+    """Return a path as valid Unicode, "/" between its parts: other bytes become U+FFFD."""
+    return os.fsencode(path.replace(os.sep, "/")).decode("utf-8", errors="replace")
 
 
 def walk_files(top: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[Path]:
@@ -182,11 +184,12 @@ def walk_files(top: Path, unreadable: Callable[[str], None] | None = None) -> It
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    path = Path(entry.path)
                     # Path.is_dir is false, not an error, for a link that leads to itself.
-                    if Path(entry.path).is_dir():
-                        stack.append(Path(entry.path))
+                    if path.is_dir() if entry.is_symlink() else entry.is_dir():
+                        stack.append(path)
                     else:
-                        yield Path(entry.path)
+                        yield path
         except OSError as error:
             told = f"cannot read folder {folder}: {error.strerror}"
             if unreadable is None or folder == top:

@@ -47,8 +47,7 @@ def _random(library: Library) -> np.ndarray:
 def _mfcc(library: Library) -> np.ndarray:
     """Means and deviations of the cepstral coefficients: the textbook's description."""
     timbres: Timbres = library.descriptions.timbres
-    deviations = np.sqrt(np.diagonal(timbres.covariance, axis1=1, axis2=2))
-    return standardised_similarity(np.concatenate([timbres.mean, deviations], axis=1))
+    return standardised_similarity(np.concatenate([timbres.mean, timbres.deviation], axis=1))
 
 
 def _musly(library: Library) -> np.ndarray:

@@ -18,6 +18,11 @@ N_COEFFICIENTS = 25
 # Variance in dB^2 added to every coefficient: a steady tone's covariance would have no inverse.
 _RIDGE = 1.0
 _UPPER = np.triu_indices(N_COEFFICIENTS)
+# Where each number of a full matrix is in its upper triangle, row by row.
+_PLACE = np.empty((N_COEFFICIENTS, N_COEFFICIENTS), dtype=np.intp)
+_PLACE[_UPPER] = _PLACE[_UPPER[::-1]] = np.arange(len(_UPPER[0]))
+# So many full matrices at once stay in the cache: some four times faster than all at once.
+_BLOCK_SONGS = 256
 N_NUMBERS = N_COEFFICIENTS + len(_UPPER[0]) + 1
 
 
@@ -29,7 +34,8 @@ class Timbres:
     ----------
     mean : np.ndarray [shape=(n, N_COEFFICIENTS), dtype=float32]
         In decibels.
-    covariance : np.ndarray [shape=(n, N_COEFFICIENTS, N_COEFFICIENTS), dtype=float32]
+    covariance : np.ndarray [shape=(n, N_COEFFICIENTS * (N_COEFFICIENTS + 1) / 2), dtype=float32]
+        Upper triangles, row by row.
     log_determinant : np.ndarray [shape=(n,), dtype=float32]
         Of the covariances, kept because every comparison needs it.
     """
@@ -55,12 +61,17 @@ class Timbres:
         rest = cepstrum - mean[:, None]
         covariance = rest @ rest.T / max(rest.shape[1] - 1, 1)
         covariance += np.float32(_RIDGE) * np.eye(N_COEFFICIENTS, dtype=np.float32)
-        return cls(mean[None], covariance[None], _log_determinant(covariance[None]))
+        upper = covariance[_UPPER]
+        return cls(mean[None], upper[None], _log_determinant(upper[None]))
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """The coefficients' standard deviations [shape=(n, N_COEFFICIENTS)]."""
+        return np.sqrt(self.covariance[:, np.diagonal(_PLACE)])
 
     def to_numbers(self) -> np.ndarray:
         """Return the songs as rows of `N_NUMBERS` float32, for storing."""
-        upper = self.covariance[:, *_UPPER]
-        return np.concatenate([self.mean, upper, self.log_determinant[:, None]], axis=1)
+        return np.concatenate([self.mean, self.covariance, self.log_determinant[:, None]], axis=1)
 
     def to_tangents(self) -> np.ndarray:
         """Return the Gaussians as vectors between which straight lines make sense.
@@ -72,7 +83,7 @@ class Timbres:
         -------
         np.ndarray [shape=(n, N_COEFFICIENTS + N_COEFFICIENTS * (N_COEFFICIENTS + 1) / 2)]
         """
-        values, axes = np.linalg.eigh(self.covariance)
+        values, axes = np.linalg.eigh(self.covariance[:, _PLACE])
         logarithm = np.log(np.maximum(values, _RIDGE / 1000))
         matrix = np.einsum("nij,nj,nkj->nik", axes, logarithm, axes)
         weight = np.where(_UPPER[0] == _UPPER[1], 1.0, math.sqrt(2.0))
@@ -81,11 +92,7 @@ class Timbres:
     @classmethod
     def from_numbers(cls, numbers: np.ndarray) -> Self:
         """Return the songs that `to_numbers` gave [shape=(n, N_NUMBERS)]."""
-        covariance = np.empty((len(numbers), N_COEFFICIENTS, N_COEFFICIENTS), dtype=np.float32)
-        upper = numbers[:, N_COEFFICIENTS:-1]
-        covariance[:, *_UPPER] = upper
-        covariance[:, _UPPER[1], _UPPER[0]] = upper
-        return cls(numbers[:, :N_COEFFICIENTS], covariance, numbers[:, -1])
+        return cls(numbers[:, :N_COEFFICIENTS], numbers[:, N_COEFFICIENTS:-1], numbers[:, -1])
 
     def distances_from(self, query: "Timbres") -> np.ndarray:
         """Return how differently from one song each of these sounds.
@@ -103,12 +110,15 @@ class Timbres:
         np.ndarray [shape=(n,), dtype=float64]
             0 for the same distribution.
         """
-        apart = self.mean - query.mean[0]
-        merged = (self.covariance + query.covariance[0]) * np.float32(0.5)
-        merged += apart[:, :, None] * (apart * np.float32(0.25))[:, None, :]
+        entropy = np.empty(len(self), dtype=np.float32)
+        for start in range(0, len(self), _BLOCK_SONGS):
+            block = slice(start, start + _BLOCK_SONGS)
+            apart = self.mean[block] - query.mean[0]
+            merged = (self.covariance[block] + query.covariance[0]) * np.float32(0.5)
+            merged += apart[:, _UPPER[0]] * (apart * np.float32(0.25))[:, _UPPER[1]]
+            entropy[block] = _log_determinant(merged)
         own = 0.5 * (self.log_determinant.astype(np.float64) + float(query.log_determinant[0]))
-        excess = _log_determinant(merged).astype(np.float64) - own
-        return np.sqrt(np.maximum(0.5 * excess, 0.0))
+        return np.sqrt(np.maximum(0.5 * (entropy - own), 0.0))
 
 
 def _cosine_basis() -> np.ndarray:
@@ -118,5 +128,6 @@ def _cosine_basis() -> np.ndarray:
     return (rows * math.sqrt(2 / RECIPE.n_mels)).astype(np.float32)
 
 
-def _log_determinant(matrices: np.ndarray) -> np.ndarray:
-    return np.linalg.slogdet(matrices)[1].astype(np.float32)
+def _log_determinant(upper: np.ndarray) -> np.ndarray:
+    """Return the logarithms of determinants, of matrices given by their upper triangles."""
+    return np.linalg.slogdet(upper[:, _PLACE])[1].astype(np.float32)

@@ -636,6 +636,12 @@ def test_timbre_distance_is_that_of_the_gaussians():
     assert other.distances_from(one)[0] == pytest.approx(one.distances_from(other)[0], rel=1e-4)
     again = Timbres.from_numbers(one.to_numbers())
     assert np.array_equal(again.covariance, one.covariance)
+    assert one.deviation[0] == pytest.approx(np.sqrt(np.diagonal(c1)), rel=1e-3)
+    # Many songs at once, more than go through the cache together.
+    both = np.concatenate([one.to_numbers(), other.to_numbers()])
+    many = Timbres.from_numbers(np.repeat(both, [200, 300], axis=0)).distances_from(one)
+    assert many.shape == (500,) and many[:200].max() < 1e-2
+    assert many[200:] == pytest.approx(other.distances_from(one)[0], rel=1e-4)
 
 
 def test_a_hub_is_taken_down():

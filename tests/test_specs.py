@@ -139,9 +139,10 @@ def test_ugly_files_are_skipped_with_a_reason_and_the_rest_goes_on(data):
     bad[100] = np.nan
     soundfile.write(folder / "nan.wav", bad, SAMPLE_RATE_HZ, subtype="FLOAT")
     (folder / "dangling.mp3").symlink_to(folder / "not there.mp3")
+    (folder / "ring.mp3").symlink_to("ring.mp3")
     done = specs(data)
     assert done.returncode == 0, done.stderr
-    assert "1 done, 0 already there, 8 skipped" in done.stderr
+    assert "1 done, 0 already there, 9 skipped" in done.stderr
     assert "Traceback" not in done.stderr
     told = reasons(data)
     assert "empty" in told["empty.mp3"]
@@ -152,14 +153,15 @@ def test_ugly_files_are_skipped_with_a_reason_and_the_rest_goes_on(data):
     assert told["none.wav"].startswith("too short: 0.00 s")
     assert "not finite" in told["nan.wav"]
     assert "cannot be opened" in told["dangling.mp3"]
+    assert "cannot be opened" in told["ring.mp3"]
 
     again = specs(data)
-    assert "0 done, 1 already there, 8 skipped" in again.stderr
+    assert "0 done, 1 already there, 9 skipped" in again.stderr
     write_tune(folder / "short.wav", seconds=4)
-    assert "1 done, 1 already there, 7 skipped" in specs(data).stderr
+    assert "1 done, 1 already there, 8 skipped" in specs(data).stderr
     assert "short.wav" not in reasons(data)
     retried = specs(data, "--retry-skipped", "-v")
-    assert "0 done, 2 already there, 7 skipped" in retried.stderr
+    assert "0 done, 2 already there, 8 skipped" in retried.stderr
     assert "skipped text.mp3" in retried.stderr
 
 
