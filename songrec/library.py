@@ -237,6 +237,7 @@ def _join(
         )
     with_vector = {song.key for song in songs}
     waiting = [song for key, song in by_key.items() if key not in with_vector]
-    return Library(
-        database, songs, stored.descriptions[rows], stored.scales[rows], references, waiting
-    )
+    descriptions, scales = stored.descriptions, stored.scales
+    if len(rows) < len(descriptions):  # else a large library would be copied for nothing
+        descriptions, scales = descriptions[rows], scales[rows]
+    return Library(database, songs, descriptions, scales, references, waiting)

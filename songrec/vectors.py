@@ -19,6 +19,7 @@ from songrec.ranking import N_DISTANCES, Descriptions, Scales
 from songrec.recipe import RECIPE
 from songrec.timbre import N_NUMBERS, Timbres
 
+_Buffer = bytes | bytearray
 _Row = tuple[str | bytes | int | None, ...]
 _SCHEMA = """
 -- A change of the columns gets new names, and what had the old ones goes: it can be made again.
@@ -112,17 +113,20 @@ class VectorStore:
 
     def load(self) -> StoredSongs:
         """Return all songs of this model and recipe."""
-        rows = self._read(
+        missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
+        fingerprints: dict[str, str] = {}
+        # Gathered row by row: of a large library there is only one copy in memory.
+        blobs = [bytearray() for _ in range(5)]
+        for key, made_from, scale, *numbers in self._read(
             "SELECT key, fingerprint, scale, vector, timbre, patterns, classes FROM songs_3 "
             "WHERE model = ? AND recipe = ? ORDER BY key"
-        )
-        missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
-        scales = np.frombuffer(b"".join(row[2] or missing for row in rows))
-        scales = scales.reshape(-1, 2, N_DISTANCES)
+        ):
+            fingerprints[key] = made_from
+            for blob, number in zip(blobs, (scale or missing, *numbers), strict=True):
+                blob.extend(number)
+        scales = np.frombuffer(blobs[0]).reshape(-1, 2, N_DISTANCES)
         return StoredSongs(
-            {row[0]: row[1] for row in rows},
-            _descriptions(*(b"".join(row[column] for row in rows) for column in (3, 4, 5, 6))),
-            Scales(scales[:, 0], scales[:, 1]),
+            fingerprints, _descriptions(*blobs[1:]), Scales(scales[:, 0], scales[:, 1])
         )
 
     def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
@@ -141,9 +145,11 @@ class VectorStore:
 
     def references(self) -> tuple[int, Descriptions] | None:
         """Return the reference songs and how many songs they were drawn from, if there are."""
-        rows = self._read(
-            "SELECT n_library, vectors, timbres, patterns, classes FROM reference_songs_3 "
-            "WHERE model = ? AND recipe = ?"
+        rows = list(
+            self._read(
+                "SELECT n_library, vectors, timbres, patterns, classes FROM reference_songs_3 "
+                "WHERE model = ? AND recipe = ?"
+            )
         )
         return (rows[0][0], _descriptions(*rows[0][1:])) if rows else None
 
@@ -158,9 +164,9 @@ class VectorStore:
         """Forget songs."""
         self._write("DELETE FROM songs_3 WHERE key = ?", [(key,) for key in keys])
 
-    def _read(self, statement: str) -> list[tuple[Any, ...]]:
+    def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
         with self._told():
-            return self._connection.execute(statement, (self.model, self.recipe)).fetchall()
+            yield from self._connection.execute(statement, (self.model, self.recipe))
 
     def _write(self, statement: str, rows: Sequence[_Row]) -> None:
         with self._told():
@@ -234,11 +240,13 @@ def _blobs(songs: Descriptions) -> tuple[bytes, ...]:
     return tuple(np.ascontiguousarray(x, dtype="<f4").tobytes() for x in numbers)
 
 
-def _descriptions(vectors: bytes, timbres: bytes, patterns: bytes, classes: bytes) -> Descriptions:
+def _descriptions(
+    vectors: _Buffer, timbres: _Buffer, patterns: _Buffer, classes: _Buffer
+) -> Descriptions:
     numbers = np.frombuffer(timbres, dtype="<f4").reshape(-1, N_NUMBERS)
     n_songs = len(numbers)
 
-    def rows(blob: bytes) -> np.ndarray:
+    def rows(blob: _Buffer) -> np.ndarray:
         flat = np.frombuffer(blob, dtype="<f4")
         return flat.reshape(n_songs, len(flat) // max(n_songs, 1))
 
