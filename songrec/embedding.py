@@ -22,19 +22,29 @@ _BATCH = 64
 class Embedder:
     """The trained network without its last Linear layer, ready to embed.
 
+    Parameters
+    ----------
+    model_path
+        A model.pt.
+    n_threads
+        Threads of torch.
+    context_slices
+        How many slices are heard at once in `contexts` and `classes`; by default as many as the
+        network's kind says.
+
     Raises
     ------
     ModelError, RecipeMismatchError
         As `load_model` does.
     """
 
-    def __init__(self, model_path: Path, n_threads: int) -> None:
+    def __init__(self, model_path: Path, n_threads: int, context_slices: int | None = None) -> None:
         torch.set_num_threads(n_threads)
         self._device = pick_device()
         classifier = load_model(model_path).classifier.to(self._device)
         self._network = to_channels_last(classifier.embedder())
         self._classify = classifier.classify
-        self._context_slices = classifier.context_slices
+        self._context_slices = context_slices or classifier.context_slices
 
     def describe_slices(self, slices: np.ndarray) -> Descriptions:
         """Describe one song by its slices.

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -27,6 +28,9 @@ class LabelledSongs:
     album: np.ndarray
     genre: np.ndarray
 
+    def __getitem__(self, rows: Sequence[int]) -> "LabelledSongs":
+        return LabelledSongs(self.artist[rows], self.album[rows], self.genre[rows])
+
     @property
     def groups(self) -> np.ndarray:
         """Number of each song's artist [shape=(n,)]; a song without one is its own group."""
@@ -48,6 +52,15 @@ class Scores:
 
     per_query: dict[str, np.ndarray]
     neighbours: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scores"]) -> Self:
+        """Join the scores of several libraries, their songs in the same order."""
+        starts = np.cumsum([0, *(len(part.neighbours) for part in parts)])
+        return cls(
+            {name: np.concatenate([p.per_query[name] for p in parts]) for name in MEASURES},
+            np.concatenate([p.neighbours + at for p, at in zip(parts, starts, strict=False)]),
+        )
 
 
 def score(similarity: np.ndarray, labels: LabelledSongs) -> Scores:

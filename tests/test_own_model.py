@@ -2,9 +2,11 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +122,10 @@ def test_windows_become_pieces_and_pieces_a_model_that_answers(teacher, windows,
         ]
         assert stored["columns"].sum() == stored["pictures"].shape[1]
         assert stored["dense"].shape == (stored["places"].sum(), 200)
+        labels, sources = stored["label"].tolist(), stored["sources"].tolist()
+        assert all(source == label for label, source in zip(labels, sources, strict=True) if label)
+        mixed = [sources[piece].split("\n") for piece, label in enumerate(labels) if not label]
+        assert all(1 <= len(some) <= 2 and set(some) <= set(labels) - {""} for some in mixed)
 
     trained = run_script("training/distil.py", pieces, tmp_path / "model.pt", "--steps", "2")
     assert trained.returncode == 0, trained.stderr
@@ -198,3 +204,91 @@ def test_labels_of_one_song_each_teach_nothing():
 
     with pytest.raises(ValueError, match="no label has two songs"):
         within_covariance(np.eye(3), ["a", "b", ""])
+
+
+def write_pieces(path, sources):
+    """Write pieces as prepare.py does: one source, a label's; several, a varied piece."""
+    rng = np.random.default_rng(0)
+    columns, places = np.full(len(sources), 160), np.full(len(sources), 3)
+    labels = ["" if "\n" in some else some for some in sources]
+    np.savez(
+        path,
+        label=np.array(labels),
+        genre=np.array([("Folk", "Rock")[n % 2] if x else "" for n, x in enumerate(labels)]),
+        sources=np.array(sources),
+        pictures=rng.integers(0, 256, (128, columns.sum()), dtype=np.uint8),
+        columns=columns,
+        dense=rng.normal(size=(places.sum(), 200)).astype(np.float16),
+        places=places,
+    )
+
+
+def test_nothing_is_learnt_from_an_artist_left_out_not_even_in_a_mixture(tmp_path):
+    from distil import Songs
+
+    sources = ["A|one", "A|two", "B|one", "B|one\nA|two", "B|one\nC|one", "C|one", "C|one\nA|one"]
+    write_pieces(tmp_path / "pieces.npz", sources)
+    everything = Songs(tmp_path / "pieces.npz")
+    assert everything.label_names == ["A|one", "A|two", "B|one", "C|one"]
+    rest = Songs(tmp_path / "pieces.npz", without={"A"})
+    assert rest.label_names == ["B|one", "C|one"]
+    kept = [2, 4, 5]
+    assert len(rest.pictures) == len(rest.dense) == len(rest.weight) == len(kept)
+    for picture, piece in zip(rest.pictures, kept, strict=True):
+        assert (picture == everything.pictures[piece]).all()
+    assert rest.label.tolist() == [0, -1, 1]
+
+
+def test_folds_keep_artists_whole_and_every_song_is_held_out_once():
+    from folds import dealt
+
+    artists = [f"artist {number % 20}" for number in range(100)]
+    genres = [("Folk", "Rock", "")[number % 20 % 3] for number in range(100)]
+    fold_of = dealt(artists, genres, 4)
+    assert set(fold_of) == {0, 1, 2, 3}
+    for artist in set(artists):
+        assert (
+            len({fold for fold, name in zip(fold_of, artists, strict=True) if name == artist}) == 1
+        )
+
+
+def test_folds_are_trained_once_and_answer_for_all_their_songs(
+    windows, tmp_path, monkeypatch, capsys
+):
+    """Three folds of two songs; the projection has one component, not three hundred."""
+    import fit_patterns
+    from folds import main
+
+    monkeypatch.setattr(fit_patterns, "N_DIMS", 1)
+    with windows.open(newline="") as file:
+        rows = list(csv.DictReader(file))[:6]
+    write_pieces(tmp_path / "pieces.npz", [row["label"] for row in rows] * 2)
+    songs = tmp_path / "data/song_db/songs"
+    songs.mkdir(parents=True)
+    for row in rows:
+        shutil.copy(row["path"], songs)
+    with (songs.parent / "tracks.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["song", "artist", "album", "genre"])
+        for row in rows:
+            writer.writerow([Path(row["path"]).stem, *row["label"].split("|"), row["genre"]])
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", tmp_path / "data")
+
+    flags = [tmp_path / "pieces.npz", windows, tmp_path / "folds", "--folds", 3, "--steps", 1]
+    command = [str(flag) for flag in [*flags, "--data", tmp_path / "data", "-j", 1]]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("6 songs of 3 named artists")
+    assert {"| full |", "| single |", "| cosine |", "| random |"} <= {
+        line[: line.index("|", 1) + 1] for line in told.splitlines() if line.startswith("| ")
+    }
+    networks = sorted((tmp_path / "folds").iterdir())
+    assert [path.name for path in networks] == [f"without_fold{n}_1_steps.pt" for n in range(3)]
+    written = [path.stat().st_mtime_ns for path in networks]
+    assert main(command) == 0
+    assert capsys.readouterr().out == told
+    assert [path.stat().st_mtime_ns for path in networks] == written
+
+    assert main([*command[:2], str(tmp_path / "f"), "--folds", "7", *command[7:]]) == 1
+    assert "7 folds need as many" in capsys.readouterr().err

@@ -17,7 +17,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -75,16 +75,32 @@ class Songs:
     A piece without a label (``""``) teaches only what the teacher hears in it;
     such pieces are `UNLABELLED_SHARE` of what is drawn. Among the others, a
     label is drawn in proportion to the root of how many pieces it has.
+
+    Parameters
+    ----------
+    path
+        What prepare.py wrote.
+    without
+        Artists, or packages where a label names no artist, that nothing is learnt from: pieces
+        with any source of theirs are left out.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, without: Collection[str] = ()) -> None:
         with np.load(path) as stored:
+            kept = [
+                piece
+                for piece, sources in enumerate(stored["sources"].tolist())
+                if not any(artist_of(label) in without for label in sources.split("\n"))
+            ]
             # Plain text: numpy's own kind would not load again from a model.pt.
-            labels, genres = stored["label"].tolist(), stored["genre"].tolist()
+            labels, genres = stored["label"][kept].tolist(), stored["genre"][kept].tolist()
             ends = np.cumsum(stored["columns"])[:-1]
-            self.pictures = np.split(stored["pictures"], ends, axis=1)
-            dense = np.maximum(stored["dense"].astype(np.float32), 0)
-            places = np.cumsum(stored["places"])[:-1]
+            pictures = np.split(stored["pictures"], ends, axis=1)
+            self.pictures = [pictures[piece].copy() for piece in kept]
+            vectors = np.maximum(stored["dense"].astype(np.float32), 0)
+            of_piece = np.split(vectors, np.cumsum(stored["places"])[:-1])
+        dense = np.concatenate([of_piece[piece] for piece in kept])
+        places = np.cumsum([len(of_piece[piece]) for piece in kept])[:-1]
         self.dense_mean, self.dense_std = dense.mean(0), np.maximum(dense.std(0), 1e-6)
         self.dense = np.split((dense - self.dense_mean) / self.dense_std, places)
         self.label_names = sorted(set(labels) - {""})
@@ -122,6 +138,11 @@ class Songs:
             torch.from_numpy(self.is_named[chosen]),
             torch.from_numpy(dense),
         )
+
+
+def artist_of(label: str) -> str:
+    """Return the artist of a label, or the package it names instead."""
+    return label.split("|", maxsplit=1)[0]
 
 
 def genres_by_teacher(dense: list[np.ndarray], genre: np.ndarray) -> list[np.ndarray]:
@@ -263,8 +284,23 @@ def train(songs: Songs, network: StridedCNN, steps: int, *, seed: int) -> tuple[
         follow(average, network, min(0.998, step / (step + 10)))
         if (step + 1) % 100 == 0:
             told = " ".join(f"{name} {part.item():.3f}" for name, part in parts.items())
-            print(f"{time.time() - began:6.0f} s step {step + 1} {told}", flush=True)
+            print(f"{time.time() - began:6.0f} s step {step + 1} {told}", file=sys.stderr)
     return average.eval(), heads
+
+
+def make_model(songs: Songs, path: Path, *, steps: int, seed: int, jobs: int) -> None:
+    """Train a network on `jobs` threads and write it as a model.pt."""
+    torch.set_num_threads(jobs)
+    torch.manual_seed(seed)
+    sizes = {name: size for name, size in ARCHITECTURE.items() if name != "name"}
+    network = StridedCNN(len(songs.genre_names), **sizes)
+    network, heads = train(songs, network, steps, seed=seed)
+    with torch.no_grad():
+        # The genre head saw cosines times SCALE; the classifier sees unit vectors.
+        network.classify.weight.copy_(SCALE * heads.genre.weight)
+        network.classify.bias.copy_(heads.genre.bias)
+    settings = {"steps": steps, "seed": seed, "loss_weights": dict(LOSS_WEIGHTS)}
+    save_model(path, TrainedModel(network, ARCHITECTURE, "genre", songs.genre_names, {}, settings))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -283,19 +319,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Read the pieces, train, save; return the exit status."""
     args = build_parser().parse_args(argv)
-    torch.set_num_threads(args.jobs)
-    torch.manual_seed(args.seed)
-    songs = Songs(args.pieces)
-    sizes = {name: size for name, size in ARCHITECTURE.items() if name != "name"}
-    network = StridedCNN(len(songs.genre_names), **sizes)
-    network, heads = train(songs, network, args.steps, seed=args.seed)
-    with torch.no_grad():
-        # The genre head saw cosines times SCALE; the classifier sees unit vectors.
-        network.classify.weight.copy_(SCALE * heads.genre.weight)
-        network.classify.bias.copy_(heads.genre.bias)
-    settings = {"steps": args.steps, "seed": args.seed, "loss_weights": dict(LOSS_WEIGHTS)}
-    trained = TrainedModel(network, ARCHITECTURE, "genre", songs.genre_names, {}, settings)
-    save_model(args.model, trained)
+    make_model(Songs(args.pieces), args.model, steps=args.steps, seed=args.seed, jobs=args.jobs)
     return 0
 
 

@@ -2,8 +2,8 @@
 
 reads   CSVs with the columns path,start_s,label,genre (label: artist and album, else the
         package), and the teacher from export_teacher.py
-writes  pieces.npz: pictures, and the teacher's 200-d vector of the 128 columns that begin at
-        every 16th column
+writes  pieces.npz: pictures, the teacher's 200-d vector of the 128 columns that begin at every
+        16th column, and the labels of the windows that each piece is made of
 
 A varied piece is 12 s of a window played 0.8 to 1.25 times as fast, in half of the cases with
 another window mixed in, often with its spectrum bent; it has no label, only what the teacher
@@ -61,6 +61,7 @@ class Piece:
 
     label: str
     genre: str
+    sources: list[str]
     picture: np.ndarray
     dense: np.ndarray
 
@@ -85,13 +86,13 @@ def part(path: Path, start_s: float, length_s: float) -> np.ndarray:
     return whole(path)[int(start_s * RATE_HZ) : int((start_s + length_s) * RATE_HZ)]
 
 
-def piece_of(y: np.ndarray, label: str, genre: str, teacher: Teacher) -> Piece:
+def piece_of(y: np.ndarray, label: str, genre: str, sources: list[str], teacher: Teacher) -> Piece:
     """Make the picture of a waveform and ask the teacher about it."""
     pixels = mel_picture(y)
     heard = soxr.resample(y, RATE_HZ, TEACHER_RATE_HZ, quality="HQ")
     places = np.arange((pixels.shape[1] - COLUMNS) // STEP + 1) * (STEP * HOP / RATE_HZ)
     dense = teacher.windows(heard, places, COLUMNS * HOP / RATE_HZ)
-    return Piece(label, genre, pixels, dense.numpy().astype(np.float16))
+    return Piece(label, genre, sources, pixels, dense.numpy().astype(np.float16))
 
 
 def faster(window: Window, rng: np.random.Generator) -> np.ndarray | None:
@@ -115,19 +116,24 @@ def bent(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return irfft(rfft(y) * curve, len(y)).astype(np.float32)
 
 
-def varied(windows: list[Window], rng: np.random.Generator) -> np.ndarray | None:
-    """Give one varied piece of music, or None where a source was too short or silent."""
-    y = faster(windows[int(rng.integers(len(windows)))], rng)
+def varied(windows: list[Window], rng: np.random.Generator) -> tuple[np.ndarray, list[str]] | None:
+    """Give one varied piece of music and its sources' labels, or None where one was no use."""
+    first = windows[int(rng.integers(len(windows)))]
+    sources = [first.label]
+    y = faster(first, rng)
     if y is None:
         return None
     if rng.random() < 0.5:
-        other = faster(windows[int(rng.integers(len(windows)))], rng)
+        second = windows[int(rng.integers(len(windows)))]
+        other = faster(second, rng)
         if other is not None:
+            sources.append(second.label)
             size = min(len(y), len(other))
             y = y[:size] + other[:size] * np.float32(10 ** (-rng.uniform(0, 10) / 20))
     if rng.random() < 0.6:
         y = bent(y, rng)
-    return y * np.float32(0.95 / np.abs(y).max() * 10 ** (-rng.uniform(0, 6) / 20))
+    y *= np.float32(0.95 / np.abs(y).max() * 10 ** (-rng.uniform(0, 6) / 20))
+    return y, sources
 
 
 @functools.cache
@@ -143,15 +149,16 @@ def of_window(teacher: Path, window: Window) -> Piece | str:
         y = part(window.path, window.start_s, WINDOW_S)
     except SongError as error:
         return f"left out {window.path}: {error}"
-    return piece_of(y, window.label, window.genre, loaded(teacher))
+    return piece_of(y, window.label, window.genre, [window.label], loaded(teacher))
 
 
 def of_several(teacher: Path, windows: list[Window], seed: int, number: int) -> Piece:
     """Give the varied piece of this seed and number."""
     rng = np.random.default_rng((seed, number))
-    while (y := varied(windows, rng)) is None:
+    while (made := varied(windows, rng)) is None:
         continue
-    return piece_of(y, "", "", loaded(teacher))
+    y, sources = made
+    return piece_of(y, "", "", sources, loaded(teacher))
 
 
 def save(pieces: list[Piece], path: Path) -> None:
@@ -160,6 +167,7 @@ def save(pieces: list[Piece], path: Path) -> None:
         path,
         label=np.array([p.label for p in pieces]),
         genre=np.array([p.genre for p in pieces]),
+        sources=np.array(["\n".join(p.sources) for p in pieces]),
         pictures=np.concatenate([p.picture for p in pieces], 1),
         columns=np.array([p.picture.shape[1] for p in pieces]),
         dense=np.concatenate([p.dense for p in pieces]),
