@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--vectors",
         action="append",
         default=[],
-        type=named_file,
+        type=cli.named_file,
         metavar="NAME=FILE",
         help="one more system: an .npz with arrays `songs` and `vectors`; may be repeated",
     )
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--against",
         action="append",
         default=[],
-        type=named_file,
+        type=cli.named_file,
         metavar="NAME=FILE",
         help="one more system: another model.pt, ranked by cosine; may be repeated",
     )
@@ -58,14 +58,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cli.add_basic_flags(parser)
     return parser
-
-
-def named_file(text: str) -> tuple[str, Path]:
-    """Read "name=file", for argparse."""
-    name, separator, file = text.partition("=")
-    if not (name and separator and file):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FILE")
-    return name, Path(file)
 
 
 def evaluate_classifier(args: argparse.Namespace) -> int:
@@ -106,9 +98,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Measure what the mode says; return the exit status."""
     if args.mode == "Test":
         names = [*SYSTEMS, *(name for name, _ in [*args.vectors, *args.against])]
-        twice = [name for number, name in enumerate(names) if name in names[:number]]
-        if twice:
-            raise UsageError(f"the name {twice[0]!r} is taken: give --vectors or --against another")
+        cli.refuse_same_names(names)
         return evaluate_recommendations(args)
     if args.systems or args.vectors or args.against or args.split:
         raise UsageError("--systems, --vectors, --against and --split go with -m Test")

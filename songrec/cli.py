@@ -83,6 +83,21 @@ def _int_from(text: str, least: int) -> int:
     return number
 
 
+def named_file(text: str) -> tuple[str, Path]:
+    """Read "name=file", for argparse."""
+    name, separator, file = text.partition("=")
+    if not (name and separator and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FILE")
+    return name, Path(file)
+
+
+def refuse_same_names(names: list[str]) -> None:
+    """Raise `UsageError` if two systems that shall be compared have the same name."""
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise UsageError(f"the name {twice[0]!r} is taken: give --vectors or --against another")
+
+
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `Options` to a stage's parser."""
     add_basic_flags(parser)

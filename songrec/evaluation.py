@@ -46,7 +46,7 @@ class Scores:
     ----------
     per_query : dict of np.ndarray [shape=(n,)]
         Each of `MEASURES`; NaN where a song cannot be a query of it.
-    neighbours : np.ndarray [shape=(n, N_NEIGHBOURS), dtype=int64]
+    neighbours : np.ndarray [shape=(n, at most N_NEIGHBOURS), dtype=int64]
         Rows of the nearest songs, for the hubs.
     """
 
@@ -55,11 +55,16 @@ class Scores:
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> Self:
-        """Join the scores of several libraries, their songs in the same order."""
+        """Join the scores of several libraries, their songs in the same order.
+
+        As many neighbours count as the smallest library has.
+        """
         starts = np.cumsum([0, *(len(part.neighbours) for part in parts)])
+        n_near = min(part.neighbours.shape[1] for part in parts)
+        near = [part.neighbours[:, :n_near] + at for part, at in zip(parts, starts, strict=False)]
         return cls(
-            {name: np.concatenate([p.per_query[name] for p in parts]) for name in MEASURES},
-            np.concatenate([p.neighbours + at for p, at in zip(parts, starts, strict=False)]),
+            {name: np.concatenate([part.per_query[name] for part in parts]) for name in MEASURES},
+            np.concatenate(near),
         )
 
 

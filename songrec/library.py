@@ -28,6 +28,8 @@ from songrec.vectors import StoredSongs, VectorStore, known_fingerprints
 
 # With fewer songs there is no telling what distance is usual: the ranking is then by cosine.
 MIN_REFERENCES = 16
+# Songs whose scales are measured, some seconds, before they are kept.
+_SCALES_AT_ONCE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,13 +203,16 @@ def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs
     if drawn is None or is_outgrown or (n_then < N_REFERENCES and has_changed):
         drawn = (n_songs, draw_references(stored.descriptions, list(stored.fingerprints)))
         store.put_references(*drawn)
+        store.commit()  # What follows takes minutes in a large library; others may read meanwhile.
         missing = np.arange(n_songs)
     else:
         missing = np.flatnonzero(is_new)
     if len(missing):
         keys = list(stored.fingerprints)
-        scales = measure_scales(stored.descriptions[missing], drawn[1])
-        store.put_scales([keys[row] for row in missing], scales)
+        for rows in np.array_split(missing, -(-len(missing) // _SCALES_AT_ONCE)):
+            scales = measure_scales(stored.descriptions[rows], drawn[1])
+            store.put_scales([keys[row] for row in rows], scales)
+            store.commit()
         stored = store.load()
     return stored, drawn[1]
 

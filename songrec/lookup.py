@@ -1,10 +1,11 @@
 """Finding the song a user means: neither guessing nor giving up early."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from songrec.database import AUDIO_ENDINGS, Song
-from songrec.errors import AmbiguousSongError, UnknownSongError
+from songrec.errors import AmbiguousSongError, UnknownSongError, UsageError
 from songrec.names import fold
 
 _N_TOLD = 5
@@ -23,7 +24,11 @@ def find_song(name: str, songs: Sequence[Song]) -> Song:
         If it fits more than one; the message shows how to tell them apart.
     UnknownSongError
         If none fits; the message names the nearest.
+    UsageError
+        If the name is empty.
     """
+    if not name.strip():
+        raise UsageError("the name of the song is empty")
     folded = fold(name)
     tests: list[Callable[[Song], bool]] = [
         lambda song: name == song.file,
@@ -51,12 +56,21 @@ def _ambiguous(name: str, found: Sequence[Song]) -> AmbiguousSongError:
 
 def _unknown(name: str, songs: Sequence[Song]) -> UnknownSongError:
     path = Path(name)
-    if path.exists() or path.suffix.lower() in AUDIO_ENDINGS:
-        what = "is no audio file" if path.exists() else "is no file, and no song of the library"
-        return UnknownSongError(f"{name} {what}")
+    # A folder here may have a name that was meant for a song: "data", say.
+    if _exists(path) and (path.is_file() or os.sep in name):
+        return UnknownSongError(f"{name} is no audio file")
+    if path.suffix.lower() in AUDIO_ENDINGS:
+        return UnknownSongError(f"{name} is no file, and no song of the library")
     from rapidfuzz import fuzz, process
 
     by_fold = {fold(song.title): song.title for song in songs}
     nearest = process.extract(fold(name), by_fold.keys(), scorer=fuzz.WRatio, limit=_N_TOLD)
     names = "; ".join(by_fold[match] for match, _, _ in nearest)
     return UnknownSongError(f"no song {name!r} in the library; the nearest: {names}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # A name too long for a file may still be a song's.
+        return False

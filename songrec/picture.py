@@ -157,14 +157,15 @@ def read_picture(path: Path) -> np.ndarray:
     BadPictureError
         If the file is damaged, or is not a grey PNG of the recipe's height.
     """
+    told = f"{path.parent.name}/{path.name}"  # Every song has a 0001.png.
     try:
         with Image.open(path) as image:
             picture = np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadPictureError(f"{path.name} is not a picture that can be read ({error})") from error
+        raise BadPictureError(f"{told} is not a picture that can be read ({error})") from error
     if picture.dtype != np.uint8 or picture.ndim != 2 or picture.shape[0] != RECIPE.n_mels:
         raise BadPictureError(
-            f"{path.name} is not a grey picture {RECIPE.n_mels} high (shape {picture.shape})"
+            f"{told} is not a grey picture {RECIPE.n_mels} high (shape {picture.shape})"
         )
     return picture
 

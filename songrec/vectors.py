@@ -192,10 +192,7 @@ class VectorStore:
         except sqlite3.OperationalError as error:
             if "full" in str(error):
                 raise_if_full(OSError(errno.ENOSPC, str(error)), self.path)
-            raise LibraryError(
-                f"{self.path} cannot be used now ({error}); if another run is at it, wait for its "
-                "end and run the same command again"
-            ) from error
+            raise _not_now(self.path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -214,23 +211,36 @@ class VectorStore:
 def known_fingerprints(path: Path, model: str) -> dict[str, str]:
     """Return key -> fingerprint of the songs of this model, writing nothing.
 
-    None are known where the database is missing or cannot be read.
+    None are known where the database is missing, damaged or of another layout.
+
+    Raises
+    ------
+    LibraryError
+        If another run keeps it locked.
     """
     if not path.exists():
         return {}
     statement = "SELECT key, fingerprint FROM songs_4 WHERE model = ? AND recipe = ?"
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        ) as db:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, timeout=_BUSY_TIMEOUT_S, uri=True)) as db:
             return dict(db.execute(statement, (model, _recipe())).fetchall())
-    except sqlite3.DatabaseError:
-        return {}
+    except sqlite3.DatabaseError as error:
+        if _is_damage(error):
+            return {}
+        raise _not_now(path, error) from error
 
 
 def _recipe() -> str:
     """Return the digests of all but the model that decides what is stored."""
     return f"{RECIPE.digest}+{projection_digest()}"
+
+
+def _not_now(path: Path, error: sqlite3.DatabaseError) -> LibraryError:
+    return LibraryError(
+        f"{path} cannot be used now ({error}); if another run is at it, wait for its end and run "
+        "the same command again"
+    )
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

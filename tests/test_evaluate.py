@@ -23,6 +23,7 @@ from songrec.evaluation import (
     MEASURES,
     N_BOOTSTRAP,
     LabelledSongs,
+    Scores,
     bootstrap_weights,
     differences,
     hubness,
@@ -530,3 +531,21 @@ def test_without_test_songs_it_says_how_to_get_some(arrays_and_model):
     np.save(database.arrays_dir / "test_y.npy", np.empty(0, dtype=np.int64))
     with pytest.raises(LabelError, match=r"no test songs; run: .* --size 0\.8"):
         classify_test_songs(database, path, None)
+
+
+def test_scores_of_uneven_libraries_are_joined():
+    rng = np.random.default_rng(0)
+    parts = []
+    for n_songs in (4, 15):
+        names = np.array([f"artist {n % 2}" for n in range(n_songs)], dtype=object)
+        labels = LabelledSongs(names, names, names)
+        parts.append(score(rng.random((n_songs, n_songs)), labels))
+    joined = Scores.joined(parts)
+    assert joined.neighbours.shape == (19, 3)
+    assert (joined.neighbours[:4] == parts[0].neighbours).all()
+    assert (joined.neighbours[4:] == parts[1].neighbours[:, :3] + 4).all()
+    assert joined.per_query["artist_mrr"].tolist() == [
+        *parts[0].per_query["artist_mrr"],
+        *parts[1].per_query["artist_mrr"],
+    ]
+    assert np.isfinite(hubness(joined.neighbours)).all()

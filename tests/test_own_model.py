@@ -230,7 +230,7 @@ def test_nothing_is_learnt_from_an_artist_left_out_not_even_in_a_mixture(tmp_pat
     write_pieces(tmp_path / "pieces.npz", sources)
     everything = Songs(tmp_path / "pieces.npz")
     assert everything.label_names == ["A|one", "A|two", "B|one", "C|one"]
-    rest = Songs(tmp_path / "pieces.npz", without={"A"})
+    rest = Songs(tmp_path / "pieces.npz", without={"A|one", "A|two"})
     assert rest.label_names == ["B|one", "C|one"]
     kept = [2, 4, 5]
     assert len(rest.pictures) == len(rest.dense) == len(rest.weight) == len(kept)
@@ -239,17 +239,42 @@ def test_nothing_is_learnt_from_an_artist_left_out_not_even_in_a_mixture(tmp_pat
     assert rest.label.tolist() == [0, -1, 1]
 
 
-def test_folds_keep_artists_whole_and_every_song_is_held_out_once():
-    from folds import dealt
+def test_pieces_that_do_not_tell_their_sources_still_train_but_not_without(tmp_path):
+    from distil import Songs
 
-    artists = [f"artist {number % 20}" for number in range(100)]
-    genres = [("Folk", "Rock", "")[number % 20 % 3] for number in range(100)]
-    fold_of = dealt(artists, genres, 4)
+    from songrec.errors import LabelError
+
+    write_pieces(tmp_path / "pieces.npz", ["A|one", "B|one"])
+    with np.load(tmp_path / "pieces.npz") as stored:
+        older = {name: stored[name] for name in stored.files if name != "sources"}
+    np.savez(tmp_path / "older.npz", **older)
+    assert len(Songs(tmp_path / "older.npz").pictures) == 2
+    with pytest.raises(LabelError, match="older prepare"):
+        Songs(tmp_path / "older.npz", without={"A|one"})
+
+
+def test_labels_that_share_an_artist_or_album_are_in_one_fold():
+    from folds import dealt, related
+
+    number = related(
+        ["Max & Chris|", "chris|Solo", "Màx|", "Other|Solo", "Else|Own", "tunes-data", "Third|"]
+    )
+    assert len({number[x] for x in ("Max & Chris|", "chris|Solo", "Màx|", "Other|Solo")}) == 1
+    assert len(set(number.values())) == 4
+    groups = [count % 20 for count in range(100)]
+    genres = [("Folk", "Rock", "")[group % 3] for group in groups]
+    fold_of = dealt(groups, genres, 4).tolist()
     assert set(fold_of) == {0, 1, 2, 3}
-    for artist in set(artists):
-        assert (
-            len({fold for fold, name in zip(fold_of, artists, strict=True) if name == artist}) == 1
-        )
+    assert len(set(zip(groups, fold_of, strict=True))) == 20
+
+
+def test_too_short_windows_end_with_a_word(teacher, tmp_path):
+    write_tune(tmp_path / "short.wav", seconds=6, seed=0)
+    (tmp_path / "list.csv").write_text(f"path,start_s,label,genre\n{tmp_path}/short.wav,0,A|B,\n")
+    flags = [tmp_path / "list.csv", teacher, tmp_path / "pieces.npz", "--varied", "1"]
+    done = run_script("training/prepare.py", *flags)
+    assert done.returncode == 1 and "--varied 0" in done.stderr
+    assert not (tmp_path / "pieces.npz").exists()
 
 
 def test_folds_are_trained_once_and_answer_for_all_their_songs(
@@ -257,11 +282,21 @@ def test_folds_are_trained_once_and_answer_for_all_their_songs(
 ):
     """Three folds of two songs; the projection has one component, not three hundred."""
     import fit_patterns
+    import folds
     from folds import main
 
     monkeypatch.setattr(fit_patterns, "N_DIMS", 1)
+    monkeypatch.setattr(folds, "N_DIMS", 1)
     with windows.open(newline="") as file:
         rows = list(csv.DictReader(file))[:6]
+    clips = tmp_path / "clips.csv"
+    with clips.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        for row in rows:
+            artist = row["label"].split("|")[0]
+            row["label"] = f"{artist}|Album of {artist}"
+            writer.writerow(row)
     write_pieces(tmp_path / "pieces.npz", [row["label"] for row in rows] * 2)
     songs = tmp_path / "data/song_db/songs"
     songs.mkdir(parents=True)
@@ -275,7 +310,7 @@ def test_folds_are_trained_once_and_answer_for_all_their_songs(
     for script in ("spotify_specs.py", "spotify_slices.py"):
         run_script(script, "-m", "Test", "--data", tmp_path / "data")
 
-    flags = [tmp_path / "pieces.npz", windows, tmp_path / "folds", "--folds", 3, "--steps", 1]
+    flags = [tmp_path / "pieces.npz", clips, tmp_path / "folds", "--folds", 3, "-q", "--steps", 1]
     command = [str(flag) for flag in [*flags, "--data", tmp_path / "data", "-j", 1]]
     assert main(command) == 0
     told = capsys.readouterr().out
@@ -283,12 +318,20 @@ def test_folds_are_trained_once_and_answer_for_all_their_songs(
     assert {"| full |", "| single |", "| cosine |", "| random |"} <= {
         line[: line.index("|", 1) + 1] for line in told.splitlines() if line.startswith("| ")
     }
-    networks = sorted((tmp_path / "folds").iterdir())
-    assert [path.name for path in networks] == [f"without_fold{n}_1_steps.pt" for n in range(3)]
-    written = [path.stat().st_mtime_ns for path in networks]
-    assert main(command) == 0
-    assert capsys.readouterr().out == told
-    assert [path.stat().st_mtime_ns for path in networks] == written
+    networks = {path: path.stat().st_mtime_ns for path in (tmp_path / "folds").iterdir()}
+    assert len(networks) == 3
+    # Of two folds one holds one artist, as before, the other two, whom no network there is without.
+    assert main([*command, "--folds", "2"]) == 0
+    assert capsys.readouterr().out.startswith("6 songs of 3 named artists")
+    now = {path: path.stat().st_mtime_ns for path in (tmp_path / "folds").iterdir()}
+    assert len(now) == 4 and now.items() >= networks.items()
 
-    assert main([*command[:2], str(tmp_path / "f"), "--folds", "7", *command[7:]]) == 1
-    assert "7 folds need as many" in capsys.readouterr().err
+    for extra, status, error in (
+        (["--folds", "7"], 2, "2 to 3 are possible"),
+        (["--folds", "1"], 2, "2 to 3 are possible"),
+        (["--vectors", f"full={clips}"], 2, "'full' is taken"),
+        (["--vectors", f"other={clips}"], 1, "holds no arrays"),
+    ):
+        assert main([*command, *extra]) == status
+        assert error in capsys.readouterr().err
+    assert len(list((tmp_path / "folds").iterdir())) == 4

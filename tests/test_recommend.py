@@ -406,6 +406,10 @@ def test_a_song_whose_disk_is_unplugged_may_ask_but_does_not_count(library):
         (["nowhere/song.mp3"], 1, "is no file"),
         (["AC/DC - Song 9"], 1, "nearest: Artist 2 - Song 9"),
         (["/"], 1, "is no audio file"),
+        (["README.md"], 1, "is no audio file"),
+        (["docs"], 1, "nearest: "),  # a folder where the script runs
+        (["Artist 0 - " + "long " * 60], 1, "nearest: Artist 0"),  # more bytes than a file name
+        ([" "], 2, "is empty"),
     ],
 )
 def test_wrong_questions_get_one_line(prepared, args, status, told):
@@ -723,3 +727,47 @@ def test_a_dry_run_leaves_a_damaged_database_where_it_is(library):
     before = tree(library)
     assert recommend(library, "Artist 0 - Song 0", "--dry-run").returncode == 0
     assert tree(library) == before
+
+
+def test_a_locked_database_is_no_empty_one(tmp_path, monkeypatch):
+    from songrec import vectors
+    from songrec.errors import LibraryError
+
+    monkeypatch.setattr(vectors, "_BUSY_TIMEOUT_S", 0.1)
+    path = tmp_path / "vectors.db"
+    assert vectors.known_fingerprints(path, "model") == {}
+    with vectors.VectorStore(path, "model"):
+        pass
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LibraryError, match="another run is at it"):
+            vectors.known_fingerprints(path, "model")
+    assert vectors.known_fingerprints(path, "model") == {}
+    path.write_bytes(b"no database" * 1000)
+    assert vectors.known_fingerprints(path, "model") == {}
+
+
+def test_others_may_write_while_scales_are_measured_and_a_kill_loses_few(library, monkeypatch):
+    from songrec import library as module
+    from songrec.cli import Options
+    from songrec.database import Database
+
+    database = Database(library / "data", "Test")
+    recommend(library, "Artist 0 - Song 0")
+    with contextlib.closing(sqlite3.connect(database.vectors_db)) as db, db:
+        db.execute("UPDATE reference_songs_4 SET n_library = 1000")  # outgrown: all anew
+    measured = []
+
+    def measure(songs, references):
+        with contextlib.closing(sqlite3.connect(database.vectors_db, timeout=0)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            done = db.execute("SELECT count(*) FROM songs_4 WHERE scale IS NOT NULL").fetchone()
+        measured.append(done[0])
+        return measure_scales(songs, references)
+
+    measure_scales = module.measure_scales
+    monkeypatch.setattr(module, "measure_scales", measure)
+    monkeypatch.setattr(module, "_SCALES_AT_ONCE", 10)
+    opened = module.open_library(database, ROOT / "model.pt", Options(jobs=1, quiet=True))
+    assert measured == [0, 8, 16]
+    assert len(opened.songs) == 24 and np.isfinite(opened.scales.mean).all()

@@ -25,6 +25,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.lib.npyio import NpzFile
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -34,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 from model import ARCHITECTURES, StridedCNN  # noqa: E402
 from songrec.checkpoint import TrainedModel, save_model  # noqa: E402
 from songrec.device import to_channels_last  # noqa: E402
+from songrec.errors import LabelError  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
 
 ARCHITECTURE = ARCHITECTURES["StridedCNN"]
@@ -81,22 +83,22 @@ class Songs:
     path
         What prepare.py wrote.
     without
-        Artists, or packages where a label names no artist, that nothing is learnt from: pieces
-        with any source of theirs are left out.
+        Labels that nothing is learnt from: pieces with any source of theirs are left out.
+
+    Raises
+    ------
+    LabelError
+        If labels shall be left out and the file does not tell the sources of its pieces.
     """
 
     def __init__(self, path: Path, without: Collection[str] = ()) -> None:
         with np.load(path) as stored:
-            kept = [
-                piece
-                for piece, sources in enumerate(stored["sources"].tolist())
-                if not any(artist_of(label) in without for label in sources.split("\n"))
-            ]
+            kept = pieces_without(stored, path, without)
             # Plain text: numpy's own kind would not load again from a model.pt.
             labels, genres = stored["label"][kept].tolist(), stored["genre"][kept].tolist()
             ends = np.cumsum(stored["columns"])[:-1]
             pictures = np.split(stored["pictures"], ends, axis=1)
-            self.pictures = [pictures[piece].copy() for piece in kept]
+            self.pictures = [pictures[piece] for piece in kept]
             vectors = np.maximum(stored["dense"].astype(np.float32), 0)
             of_piece = np.split(vectors, np.cumsum(stored["places"])[:-1])
         dense = np.concatenate([of_piece[piece] for piece in kept])
@@ -140,9 +142,25 @@ class Songs:
         )
 
 
-def artist_of(label: str) -> str:
-    """Return the artist of a label, or the package it names instead."""
-    return label.split("|", maxsplit=1)[0]
+def sources_of(stored: NpzFile, path: Path) -> list[list[str]]:
+    """Return the labels of the windows that each piece is made of.
+
+    Raises
+    ------
+    LabelError
+        If the file does not tell.
+    """
+    if "sources" not in stored:
+        raise LabelError(f"{path} is of an older prepare.py; run it again: training/README.md")
+    return [some.split("\n") for some in stored["sources"].tolist()]
+
+
+def pieces_without(stored: NpzFile, path: Path, labels: Collection[str]) -> list[int]:
+    """Return the rows of the pieces that no window of these labels is part of."""
+    if not labels:
+        return list(range(len(stored["label"])))
+    sources = sources_of(stored, path)
+    return [piece for piece, some in enumerate(sources) if set(labels).isdisjoint(some)]
 
 
 def genres_by_teacher(dense: list[np.ndarray], genre: np.ndarray) -> list[np.ndarray]:

@@ -2,12 +2,14 @@
 
 reads   pieces.npz from prepare.py, the CSV of its labelled clips, and song_db/ with the same clips
         and tracks.csv
-writes  the folds' networks into a folder (what is there is not trained again), and to stdout how
-        good the answers are among the songs of each fold, all folds together
+writes  the folds' networks into a folder (what is there is not trained again), vectors that are
+        missing into song_db/vectors.db, and to stdout how good the answers are among the songs of
+        each fold, all folds together
 
-The clips are dealt to folds by artist, or package where the label names no artist. For each fold
-the network and the projection of the patterns are made without any piece of its artists. `single`
-is the full ranking with the network heard in single slices instead of contexts.
+The clips are dealt to folds by artist and album (the package where the label names none): labels
+that share either are in the same fold. For each fold the network and the projection of the patterns
+are made without any piece of its labels. `single` is the full ranking with the network heard in
+single slices instead of contexts.
 
     python training/folds.py pieces.npz clips.csv folds/ --vectors musicnn=musicnn.npz
 """
@@ -15,33 +17,39 @@ is the full ranking with the network heard in single slices instead of contexts.
 import argparse
 import dataclasses
 import functools
+import hashlib
 import multiprocessing
+import re
 import sys
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tqdm
-from distil import Songs, artist_of, make_model
+from distil import Songs, make_model, sources_of
 from fit_patterns import fit
 from prepare import read_windows
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from evaluate import named_file  # noqa: E402
 from songrec import cli, comparison  # noqa: E402
 from songrec.comparison import Subject  # noqa: E402
 from songrec.database import Database  # noqa: E402
 from songrec.embedding import Embedder  # noqa: E402
-from songrec.errors import LabelError  # noqa: E402
+from songrec.errors import LabelError, UsageError  # noqa: E402
 from songrec.evaluation import Scores  # noqa: E402
-from songrec.patterns import measure_patterns  # noqa: E402
+from songrec.files import fingerprint  # noqa: E402
+from songrec.names import composed, fold  # noqa: E402
+from songrec.patterns import N_DIMS, measure_patterns  # noqa: E402
 from songrec.slices import read_slices  # noqa: E402
 from songrec.timbre import Timbres  # noqa: E402
 
 SINGLE = "single"
+PEERS = ("random", "mfcc", "musly", "bliss")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--vectors",
         action="append",
         default=[],
-        type=named_file,
+        type=cli.named_file,
         metavar="NAME=FILE",
         help="one more system, as in evaluate.py; may be repeated",
     )
@@ -64,27 +72,54 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def dealt(artists: list[str], genres: list[str], n_folds: int) -> np.ndarray:
-    """Deal songs to folds, artists whole, genres evenly.
+def terms_of(label: str) -> set[tuple[str, str]]:
+    """Return the artists and the album of a label, or the package it names instead."""
+    artists, _, album = label.partition("|")
+    terms = {("artist", fold(name)) for name in re.split("[&,;]", artists)}
+    return terms | ({("album", fold(album))} if album else set())
+
+
+def related(labels: Collection[str]) -> dict[str, int]:
+    """Give labels that share an artist or an album the same number."""
+    listed = sorted(labels)
+    terms = [terms_of(label) for label in listed]
+    shared = np.array([[bool(one & other) for other in terms] for one in terms])
+    numbers = connected_components(shared, directed=False)[1]
+    return dict(zip(listed, numbers.tolist(), strict=True))
+
+
+def dealt(groups: list[int], genres: list[str], n_folds: int) -> np.ndarray:
+    """Deal songs to folds, groups whole, genres evenly.
 
     Returns
     -------
     np.ndarray [shape=(n,), dtype=int64]
         The fold of each song.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer groups than folds, or fewer than two folds.
     """
-    fold_of = np.empty(len(artists), dtype=np.int64)
+    if not 2 <= n_folds <= len(set(groups)):
+        raise UsageError(f"--folds {n_folds}: 2 to {len(set(groups))} are possible")
+    fold_of = np.empty(len(groups), dtype=np.int64)
     dealer = StratifiedGroupKFold(n_folds, shuffle=True, random_state=0)
-    for fold, (_, held) in enumerate(dealer.split(artists, genres, artists)):
-        fold_of[held] = fold
+    for number, (_, held) in enumerate(dealer.split(groups, genres, groups)):
+        fold_of[held] = number
     return fold_of
 
 
-def train_without(pieces: Path, models: Path, steps: int, fold: int, artists: set[str]) -> Path:
-    """Train the network of a fold, if it is not there, and return its model.pt."""
-    path = models / f"without_fold{fold}_{steps}_steps.pt"
-    if not path.exists():
-        make_model(Songs(pieces, artists), path, steps=steps, seed=0, jobs=1)
-    return path
+def model_path(args: argparse.Namespace, labels: set[str]) -> Path:
+    """Return where the network is kept that learnt nothing from these labels."""
+    made_from = repr((fingerprint(args.pieces), sorted(labels)))
+    digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
+    return args.models / f"{args.steps}_steps_without_{digest}.pt"
+
+
+def train_without(pieces: Path, steps: int, labels: set[str], path: Path) -> None:
+    """Train the network of a fold."""
+    make_model(Songs(pieces, labels), path, steps=steps, seed=0, jobs=1)
 
 
 def clips_in(args: argparse.Namespace) -> tuple[Subject, list[str]]:
@@ -93,19 +128,22 @@ def clips_in(args: argparse.Namespace) -> tuple[Subject, list[str]]:
     Raises
     ------
     LabelError
-        If there are fewer than folds.
+        If there is none, or two clips of one name have different labels.
     """
     database = Database(args.data, "Test")
     model = ROOT / "model.pt"
     subject = comparison.open_subject(database, model, cli.options_from(args), split=None)
-    label_of = {window.path.stem: window.label for window in read_windows(args.clips)}
-    names = [Path(song.name).name for song in subject.library.songs]
+    label_of: dict[str, str] = {}
+    for window in read_windows(args.clips):
+        name = composed(window.path.stem)
+        if label_of.setdefault(name, window.label) != window.label:
+            raise LabelError(f"{args.clips} gives {name!r} two labels; name its files apart")
+    names = [composed(Path(song.name).name) for song in subject.library.songs]
     rows = [row for row, name in enumerate(names) if name in label_of]
-    if len(rows) < args.folds:
-        raise LabelError(
-            f"{database.songs_dir} holds {len(rows)} of the clips of {args.clips}; "
-            f"{args.folds} folds need as many"
-        )
+    if not rows:
+        raise LabelError(f"{database.songs_dir} holds no clip of {args.clips}, by file name")
+    if not args.quiet:
+        print(f"{len(rows)} of {len(label_of)} clips are in the library", file=sys.stderr)
     part = Subject(subject.library.subset(rows), subject.labels[rows])
     return part, [label_of[names[row]] for row in rows]
 
@@ -136,32 +174,45 @@ def systems_of_fold(
     whole: Subject, single: Subject, vectors: list[tuple[str, Path]]
 ) -> dict[str, Scores]:
     """Score every system on the songs of a fold."""
-    peers = comparison.installed(["random", "mfcc", "musly", "bliss"])
-    found = {name: comparison.score_system(whole, name) for name in ["full", "cosine", *peers]}
+    names = ["full", "cosine", *comparison.installed(PEERS)]
+    found = {name: comparison.score_system(whole, name) for name in names}
     found[SINGLE] = comparison.score_system(single, "full")
     return found | {name: comparison.score_vectors(whole, path) for name, path in vectors}
 
 
 def measure(args: argparse.Namespace) -> int:
     """Train what is missing, measure fold by fold, print the tables; return the exit status."""
+    cli.refuse_same_names(["full", "cosine", SINGLE, *PEERS, *(name for name, _ in args.vectors)])
     subject, labels = clips_in(args)
-    artists = [artist_of(label) for label in labels]
-    fold_of = dealt(artists, subject.labels.genre.tolist(), args.folds)
-    folds = [np.flatnonzero(fold_of == fold).tolist() for fold in range(args.folds)]
-    held = [{artists[row] for row in rows} for rows in folds]
-    train = functools.partial(train_without, args.pieces, args.models, args.steps)
+    for _, path in args.vectors:
+        comparison.score_vectors(subject, path)  # A file that lacks a song is told before hours.
+    with np.load(args.pieces) as stored:
+        sources = {label for some in sources_of(stored, args.pieces) for label in some}
+    group_of = related({*labels, *sources})
+    groups = [group_of[label] for label in labels]
+    fold_of = dealt(groups, subject.labels.genre.tolist(), args.folds)
+    folds = [np.flatnonzero(fold_of == number).tolist() for number in range(args.folds)]
+    fewest = len(labels) - max(len(rows) for rows in folds)
+    if fewest <= N_DIMS:
+        raise LabelError(
+            f"{fewest} clips outside a fold are too few: more than {N_DIMS} are needed"
+        )
+    held = [{groups[row] for row in rows} for rows in folds]
+    without = [{label for label, group in group_of.items() if group in some} for some in held]
+    models = [model_path(args, some) for some in without]
+    todo = [number for number, path in enumerate(models) if not path.exists()]
+    train = functools.partial(train_without, args.pieces, args.steps)
     # A fork would inherit torch's threads in a state that hangs.
     with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as processes:
-        models = list(processes.map(train, range(args.folds), held))
+        list(processes.map(train, *([some[n] for n in todo] for some in (without, models))))
 
     paths = [subject.library.database.slices_path(song.key) for song in subject.library.songs]
     slices = [read_slices(path) for path in paths]
-    measured = [
-        measure_patterns(some, Timbres.of_slices(some)) for some in tqdm.tqdm(slices, "patterns")
-    ]
+    measured = [measure_patterns(some, Timbres.of_slices(some)) for some in slices]
     scores: dict[str, list[Scores]] = {}
-    for rows, artists_held, model in zip(tqdm.tqdm(folds, "folds"), held, models, strict=True):
-        others = [row for row, artist in enumerate(artists) if artist not in artists_held]
+    bar = tqdm.tqdm(folds, "folds", disable=args.quiet)
+    for number, (rows, model) in enumerate(zip(bar, models, strict=True)):
+        others = np.flatnonzero(fold_of != number).tolist()
         projection = fit([measured[row] for row in others], [labels[row] for row in others])
         patterns = projection.apply(np.stack([np.concatenate(measured[row]) for row in rows]))
         whole, single = (

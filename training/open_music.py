@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from songrec.debian import unpack_package  # noqa: E402
 from songrec.errors import DownloadError, UndecodableError  # noqa: E402
+from songrec.files import atomic_path  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
 
 ARCHIVES = {".zip", ".pk3"}
@@ -131,7 +132,8 @@ def main(argv: list[str] | None = None) -> int:
     packages = list(read_windows(args.windows).values())
     n_failures = 0
     with (
-        (args.out / "windows.csv").open("w", newline="", encoding="utf-8") as file,
+        atomic_path(args.out / "windows.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
         ThreadPoolExecutor(args.jobs) as threads,
     ):
         writer = csv.DictWriter(file, ["path", "start_s", "label", "genre"])

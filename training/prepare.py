@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 from songrec.audio import load_audio  # noqa: E402
 from songrec.errors import SongError  # noqa: E402
+from songrec.files import atomic_path  # noqa: E402
 from songrec.picture import mel_picture  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
 
@@ -163,16 +164,17 @@ def of_several(teacher: Path, windows: list[Window], seed: int, number: int) -> 
 
 def save(pieces: list[Piece], path: Path) -> None:
     """Write the pieces end to end, with their lengths."""
-    np.savez(
-        path,
-        label=np.array([p.label for p in pieces]),
-        genre=np.array([p.genre for p in pieces]),
-        sources=np.array(["\n".join(p.sources) for p in pieces]),
-        pictures=np.concatenate([p.picture for p in pieces], 1),
-        columns=np.array([p.picture.shape[1] for p in pieces]),
-        dense=np.concatenate([p.dense for p in pieces]),
-        places=np.array([len(p.dense) for p in pieces]),
-    )
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            label=np.array([p.label for p in pieces]),
+            genre=np.array([p.genre for p in pieces]),
+            sources=np.array(["\n".join(p.sources) for p in pieces]),
+            pictures=np.concatenate([p.picture for p in pieces], 1),
+            columns=np.array([p.picture.shape[1] for p in pieces]),
+            dense=np.concatenate([p.dense for p in pieces]),
+            places=np.array([len(p.dense) for p in pieces]),
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -201,7 +203,14 @@ def main(argv: list[str] | None = None) -> int:
                 tqdm.tqdm.write(piece, file=sys.stderr)
                 continue
             pieces.append(piece)
-            windows.append(window)
+            if piece.picture.shape[1] * HOP / RATE_HZ >= VARIED_S:
+                windows.append(window)
+        if args.varied and not windows:
+            print(
+                f"no window is {VARIED_S} s long, as varied pieces need: --varied 0",
+                file=sys.stderr,
+            )
+            return 1
         mix = functools.partial(of_several, args.teacher, windows, args.seed)
         mixed = processes.map(mix, range(args.varied), chunksize=20)
         pieces += tqdm.tqdm(mixed, "varied", args.varied)

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from songrec.audio import load_audio  # noqa: E402
 from songrec.database import AUDIO_ENDINGS  # noqa: E402
 from songrec.errors import SongError, UnusableAudioError  # noqa: E402
+from songrec.files import atomic_path  # noqa: E402
 from songrec.recipe import RECIPE  # noqa: E402
 
 RATE_HZ = 16_000
@@ -200,7 +201,8 @@ def main(argv: list[str] | None = None) -> int:
             continue
         names.append(path.relative_to(args.songs).with_suffix("").as_posix())
         vectors.append(vector)
-    np.savez(args.out, songs=np.array(names), vectors=np.array(vectors))
+    with atomic_path(args.out) as temporary, temporary.open("wb") as file:
+        np.savez(file, songs=np.array(names), vectors=np.array(vectors))
     return 0
 
 
