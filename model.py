@@ -2,11 +2,10 @@
 
 A slice is a grey picture [shape=(1, n_mels, n_frames)] with values 0 (80 dB below the song's
 loudest point) to 1. Trained as a classifier of labels; without its last Linear layer it is
-the embedder, whose output is the latent feature vector that songs are compared by. Each
-network says how many slices it is best heard with at once, joined to one picture: its context.
+the embedder, whose output is the latent feature vector that songs are compared by.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,8 +67,6 @@ class ResidualCNN(nn.Module):
     n_latent
         Length of the latent feature vector.
     """
-
-    context_slices: ClassVar[int] = 1
 
     def __init__(self, n_classes: int, widths: list[int], n_latent: int) -> None:
         super().__init__()
@@ -158,10 +155,6 @@ class StridedCNN(nn.Module):
     n_latent
         Length of the latent feature vector.
     """
-
-    # Trained on single slices, it hears more in half a minute at once: its maxima then are
-    # those of the whole context.
-    context_slices: ClassVar[int] = 10
 
     def __init__(
         self, n_classes: int, *, widths: list[int], n_blocks: list[int], n_bands: int, n_latent: int

@@ -1,12 +1,11 @@
 """The order of the answers.
 
 "cosine" is the definition: the cosine similarity of the songs' vectors. "full", the default,
-hears the network in longer contexts, also hears timbre and patterns, asks what the network calls
-each song, and takes hubs down. The four distances of a pair are told in standard deviations from
-what is usual for either of the two songs, and averaged: so a song that is near to everything is
-nobody's neighbour by that alone. The idea is that of the mutual proximity of Schnitzer et al.
-(JMLR 2012), with the mean of deviations in the place of their product of probabilities, and a
-logistic scale.
+also hears timbre and patterns, asks what the network calls each song, and takes hubs down. The four
+distances of a pair are told in standard deviations from what is usual for either of the two songs,
+and averaged: so a song that is near to everything is nobody's neighbour by that alone. The idea is
+that of the mutual proximity of Schnitzer et al. (JMLR 2012), with the mean of deviations in the
+place of their product of probabilities, and a logistic scale.
 """
 
 import dataclasses
@@ -34,19 +33,15 @@ class Descriptions:
     ----------
     vectors : np.ndarray [shape=(n, n_dims), dtype=float32]
         Means of the slices' latent vectors; no row is zero.
-    contexts : np.ndarray [shape=(n, n_dims), dtype=float32]
-        Means of the latent vectors of contexts, which are several slices heard at once (see
-        `model.py`); no row is zero.
     timbres
         Gaussians of the same songs.
     patterns : np.ndarray [shape=(n, patterns.N_DIMS), dtype=float32]
         Vectors of their patterns; no row is zero.
     classes : np.ndarray [shape=(n, n_classes), dtype=float32]
-        Means of the contexts' class probabilities; each row sums to 1.
+        Means of the slices' class probabilities; each row sums to 1.
     """
 
     vectors: np.ndarray
-    contexts: np.ndarray
     timbres: Timbres
     patterns: np.ndarray
     classes: np.ndarray
@@ -56,11 +51,7 @@ class Descriptions:
 
     def __getitem__(self, rows: slice | np.ndarray | Sequence[int]) -> "Descriptions":
         return Descriptions(
-            self.vectors[rows],
-            self.contexts[rows],
-            self.timbres[rows],
-            self.patterns[rows],
-            self.classes[rows],
+            self.vectors[rows], self.timbres[rows], self.patterns[rows], self.classes[rows]
         )
 
 
@@ -104,11 +95,11 @@ def distances(library: Descriptions, query: Descriptions) -> np.ndarray:
     Returns
     -------
     np.ndarray [shape=(n, N_DISTANCES), dtype=float64]
-        Column 0: 1 - cosine similarity of the contexts; 1: the timbres' distance; 2: as 0, of
+        Column 0: 1 - cosine similarity of the vectors; 1: the timbres' distance; 2: as 0, of
         the patterns; 3: the Hellinger distance of the class probabilities, from 0 to 1.
     """
     found = np.empty((len(library), N_DISTANCES))
-    found[:, 0] = 1.0 - cosine_similarities(library.contexts, query.contexts[0])
+    found[:, 0] = 1.0 - cosine_similarities(library.vectors, query.vectors[0])
     found[:, 1] = library.timbres.distances_from(query.timbres)
     found[:, 2] = 1.0 - cosine_similarities(library.patterns, query.patterns[0])
     overlap = np.sqrt(library.classes) @ np.sqrt(query.classes[0])

@@ -28,21 +28,6 @@ def cut(picture: np.ndarray) -> np.ndarray:
     return whole.reshape(picture.shape[0], n_slices, RECIPE.slice_frames).transpose(1, 0, 2)
 
 
-def join(slices: np.ndarray, n_slices: int) -> list[np.ndarray]:
-    """Join neighbouring slices to contexts of about `n_slices`, all of nearly one length.
-
-    Parameters
-    ----------
-    slices : np.ndarray [shape=(n, n_mels, slice_frames), dtype=uint8]
-
-    Returns
-    -------
-    list of np.ndarray [shape=(n_mels, n_frames), dtype=uint8]
-    """
-    n_contexts = max(1, round(len(slices) / n_slices))
-    return [np.hstack(list(part)) for part in np.array_split(slices, n_contexts)]
-
-
 def has_current_slices(database: Database, song: Song) -> bool:
     """Tell whether the slices of `song` were cut from its spectrogram as it is."""
     made = read_origin(first_slice(database.slices_path(song.key)))

@@ -27,25 +27,23 @@ DROP TABLE IF EXISTS songs;
 DROP TABLE IF EXISTS reference_songs;
 DROP TABLE IF EXISTS songs_2;
 DROP TABLE IF EXISTS reference_songs_2;
-DROP TABLE IF EXISTS songs_3;
-DROP TABLE IF EXISTS reference_songs_3;
-CREATE TABLE IF NOT EXISTS songs_4 (
+DROP TABLE IF EXISTS songs_4;
+DROP TABLE IF EXISTS reference_songs_4;
+CREATE TABLE IF NOT EXISTS songs_3 (
     key TEXT PRIMARY KEY,       -- of the song, as in slices/
     fingerprint TEXT NOT NULL,  -- of its folder of slices when it was embedded
     model TEXT NOT NULL,        -- digest of the model.pt that embedded it
     recipe TEXT NOT NULL,       -- digests of the picture's recipe and the patterns' projection
     vector BLOB NOT NULL,       -- float32: mean of the slices' latent vectors
-    context BLOB NOT NULL,      -- float32: mean of the contexts' latent vectors
     timbre BLOB NOT NULL,       -- float32: Timbres.to_numbers
     patterns BLOB NOT NULL,     -- float32: patterns.pattern_vector
-    classes BLOB NOT NULL,      -- float32: mean of the contexts' class probabilities
+    classes BLOB NOT NULL,      -- float32: mean of the slices' class probabilities
     scale BLOB                  -- float64: mean and deviation of Scales; NULL: not measured yet
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reference_songs_4 (
+CREATE TABLE IF NOT EXISTS reference_songs_3 (
     model TEXT, recipe TEXT,
     n_library INTEGER NOT NULL, -- songs in the library when they were drawn
-    vectors BLOB NOT NULL, contexts BLOB NOT NULL, timbres BLOB NOT NULL,
-    patterns BLOB NOT NULL, classes BLOB NOT NULL,
+    vectors BLOB NOT NULL, timbres BLOB NOT NULL, patterns BLOB NOT NULL, classes BLOB NOT NULL,
     PRIMARY KEY (model, recipe)
 ) WITHOUT ROWID;
 """
@@ -107,8 +105,8 @@ class VectorStore:
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("the database is damaged")
             connection.execute(
-                "SELECT key, fingerprint, model, recipe, vector, context, timbre, patterns, "
-                "classes, scale FROM songs_4 LIMIT 1"
+                "SELECT key, fingerprint, model, recipe, vector, timbre, patterns, classes, scale "
+                "FROM songs_3 LIMIT 1"
             )
         except sqlite3.DatabaseError:
             connection.close()
@@ -120,10 +118,10 @@ class VectorStore:
         missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
         fingerprints: dict[str, str] = {}
         # Gathered row by row: of a large library there is only one copy in memory.
-        blobs = [bytearray() for _ in range(6)]
+        blobs = [bytearray() for _ in range(5)]
         for key, made_from, scale, *numbers in self._read(
-            "SELECT key, fingerprint, scale, vector, context, timbre, patterns, classes "
-            "FROM songs_4 WHERE model = ? AND recipe = ? ORDER BY key"
+            "SELECT key, fingerprint, scale, vector, timbre, patterns, classes FROM songs_3 "
+            "WHERE model = ? AND recipe = ? ORDER BY key"
         ):
             fingerprints[key] = made_from
             for blob, number in zip(blobs, (scale or missing, *numbers), strict=True):
@@ -136,7 +134,7 @@ class VectorStore:
     def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
         """Remember one song, in place of what was known of it."""
         row = (key, fingerprint, self.model, self.recipe, *_blobs(description), None)
-        self._write("INSERT OR REPLACE INTO songs_4 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write("INSERT OR REPLACE INTO songs_3 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
 
     def put_scales(self, keys: Iterable[str], scales: Scales) -> None:
         """Remember the scales of songs."""
@@ -145,14 +143,14 @@ class VectorStore:
             (blob.tobytes(), key, self.model, self.recipe)
             for key, blob in zip(keys, blobs, strict=True)
         ]
-        self._write("UPDATE songs_4 SET scale = ? WHERE key = ? AND model = ? AND recipe = ?", rows)
+        self._write("UPDATE songs_3 SET scale = ? WHERE key = ? AND model = ? AND recipe = ?", rows)
 
     def references(self) -> tuple[int, Descriptions] | None:
         """Return the reference songs and how many songs they were drawn from, if there are."""
         rows = list(
             self._read(
-                "SELECT n_library, vectors, contexts, timbres, patterns, classes "
-                "FROM reference_songs_4 WHERE model = ? AND recipe = ?"
+                "SELECT n_library, vectors, timbres, patterns, classes FROM reference_songs_3 "
+                "WHERE model = ? AND recipe = ?"
             )
         )
         return (rows[0][0], _descriptions(*rows[0][1:])) if rows else None
@@ -160,13 +158,13 @@ class VectorStore:
     def put_references(self, n_library: int, references: Descriptions) -> None:
         """Remember new reference songs; every scale measured on the old ones is forgotten."""
         row: _Row = (self.model, self.recipe, n_library, *_blobs(references))
-        self._write("DELETE FROM reference_songs_4", [()])
-        self._write("INSERT INTO reference_songs_4 VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row])
-        self._write("UPDATE songs_4 SET scale = NULL", [()])
+        self._write("DELETE FROM reference_songs_3", [()])
+        self._write("INSERT INTO reference_songs_3 VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write("UPDATE songs_3 SET scale = NULL", [()])
 
     def remove(self, keys: Iterable[str]) -> None:
         """Forget songs."""
-        self._write("DELETE FROM songs_4 WHERE key = ?", [(key,) for key in keys])
+        self._write("DELETE FROM songs_3 WHERE key = ?", [(key,) for key in keys])
 
     def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
         with self._told():
@@ -220,7 +218,7 @@ def known_fingerprints(path: Path, model: str) -> dict[str, str]:
     """
     if not path.exists():
         return {}
-    statement = "SELECT key, fingerprint FROM songs_4 WHERE model = ? AND recipe = ?"
+    statement = "SELECT key, fingerprint FROM songs_3 WHERE model = ? AND recipe = ?"
     try:
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, timeout=_BUSY_TIMEOUT_S, uri=True)) as db:
@@ -250,18 +248,12 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _blobs(songs: Descriptions) -> tuple[bytes, ...]:
-    numbers = (
-        songs.vectors,
-        songs.contexts,
-        songs.timbres.to_numbers(),
-        songs.patterns,
-        songs.classes,
-    )
+    numbers = (songs.vectors, songs.timbres.to_numbers(), songs.patterns, songs.classes)
     return tuple(np.ascontiguousarray(x, dtype="<f4").tobytes() for x in numbers)
 
 
 def _descriptions(
-    vectors: _Buffer, contexts: _Buffer, timbres: _Buffer, patterns: _Buffer, classes: _Buffer
+    vectors: _Buffer, timbres: _Buffer, patterns: _Buffer, classes: _Buffer
 ) -> Descriptions:
     numbers = np.frombuffer(timbres, dtype="<f4").reshape(-1, N_NUMBERS)
     n_songs = len(numbers)
@@ -270,10 +262,4 @@ def _descriptions(
         flat = np.frombuffer(blob, dtype="<f4")
         return flat.reshape(n_songs, len(flat) // max(n_songs, 1))
 
-    return Descriptions(
-        rows(vectors),
-        rows(contexts),
-        Timbres.from_numbers(numbers),
-        rows(patterns),
-        rows(classes),
-    )
+    return Descriptions(rows(vectors), Timbres.from_numbers(numbers), rows(patterns), rows(classes))

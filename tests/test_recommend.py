@@ -97,7 +97,7 @@ def answer_of(folder, *args):
 
 def vectors_of(folder, column="vector"):
     with sqlite3.connect(folder / "data/song_db/vectors.db") as connection:
-        return dict(connection.execute(f"SELECT key, {column} FROM songs_4"))
+        return dict(connection.execute(f"SELECT key, {column} FROM songs_3"))
 
 
 def test_the_answer_as_text_and_json(prepared):
@@ -149,34 +149,10 @@ def test_cosine_ranking_is_the_cosine_of_the_mean_slice_vectors(prepared):
     with torch.inference_mode():
         x = torch.from_numpy(slices).float()[:, None] / 255
         expected = network.eval().embedder()(x).mean(0).numpy()
-        # What the full ranking asks hears both slices as one picture.
-        joined = torch.cat(list(x), dim=2)[None]
-        context = network.embedder()(joined)[0].numpy()
-        probabilities = network(joined).softmax(1)[0].numpy()
-    assert len(slices) == 2
+        probabilities = network(x).softmax(1).mean(0).numpy()
     assert np.allclose(query, expected, atol=1e-4)
-    for column, wanted in (("context", context), ("classes", probabilities)):
-        found = np.frombuffer(vectors_of(prepared, column)["Artist 0 - Song 0"], np.float32)
-        assert np.allclose(found, wanted, atol=1e-4), column
-        assert not np.allclose(found[:3], expected[:3], atol=1e-3)
-
-
-def test_contexts_are_half_a_minute_long_and_the_designs_network_hears_slice_by_slice(tmp_path):
-    from songrec.embedding import Embedder
-
-    slices = np.random.default_rng(0).integers(0, 200, (25, 128, 128), dtype=np.uint8)
-    light = Embedder(write_model(tmp_path / "light.pt"), 1)
-    long = light.describe_slices(slices)
-    halves = [light.describe_slices(half) for half in (slices[:13], slices[13:])]
-    for part in ("contexts", "classes"):
-        mean = np.mean([getattr(half, part) for half in halves], axis=0)
-        assert np.allclose(getattr(long, part), mean, atol=1e-5)
-    assert not np.allclose(light.describe_slices(slices[:12]).contexts, halves[0].contexts)
-    sizes = {"name": "ResidualCNN", "widths": [4, 4, 4, 4, 4], "n_latent": 6}
-    heard = Embedder(write_model(tmp_path / "design.pt", architecture=sizes), 1).describe_slices(
-        slices[:3]
-    )
-    assert np.array_equal(heard.contexts, heard.vectors)
+    classes = np.frombuffer(vectors_of(prepared, "classes")["Artist 0 - Song 0"], np.float32)
+    assert np.allclose(classes, probabilities, atol=1e-4)
 
 
 def test_the_distance_of_classes_is_hellingers():
@@ -596,7 +572,7 @@ def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
             vector = rng.standard_normal((1, 128)).astype(np.float32)
             patterns = rng.standard_normal((1, N_DIMS)).astype(np.float32)
             classes = rng.dirichlet([1.0] * 4, 1).astype(np.float32)
-            description = Descriptions(vector, vector, Timbres.of_slices(noise), patterns, classes)
+            description = Descriptions(vector, Timbres.of_slices(noise), patterns, classes)
             store.put(folder.name, fingerprint(folder), description)
     assert recommend(tmp_path, "Song 500", "10").returncode == 0  # measures the scales
     command = [sys.executable, ROOT / "recommender.py", "-m", "Recommend", "Song 500", "10"]
@@ -629,13 +605,12 @@ def describe(seed, n_slices=4):
     slices = rng.integers(0, 200, (n_slices, 128, 128), dtype=np.uint8)
     vector, timbre = rng.standard_normal((1, 8)).astype(np.float32), Timbres.of_slices(slices)
     classes = rng.dirichlet([1.0] * 3, 1).astype(np.float32)
-    return Descriptions(vector, vector, timbre, pattern_vector(slices, timbre)[None], classes)
+    return Descriptions(vector, timbre, pattern_vector(slices, timbre)[None], classes)
 
 
 def stack(songs):
     return Descriptions(
         np.concatenate([song.vectors for song in songs]),
-        np.concatenate([song.contexts for song in songs]),
         Timbres.from_numbers(np.concatenate([song.timbres.to_numbers() for song in songs])),
         np.concatenate([song.patterns for song in songs]),
         np.concatenate([song.classes for song in songs]),
@@ -680,7 +655,7 @@ def test_a_hub_is_taken_down():
     vectors[0] = 0
     vectors += 8 * np.eye(64, dtype=np.float32)[0]
     songs = stack([describe(seed) for seed in range(60)])
-    songs = dataclasses.replace(songs, vectors=vectors, contexts=vectors)
+    songs = dataclasses.replace(songs, vectors=vectors)
     scales = measure_scales(songs, songs)
     n_first_cosine = n_first_full = 0
     for row in range(1, 60):
@@ -694,7 +669,7 @@ def test_a_hub_is_taken_down():
     assert n_first_full < n_first_cosine / 3
 
 
-@pytest.mark.parametrize("part", ["contexts", "patterns", "classes"])
+@pytest.mark.parametrize("part", ["vectors", "patterns", "classes"])
 def test_every_part_counts_in_the_full_ranking(part):
     plain = stack([describe(seed) for seed in range(30)])
     numbers = np.eye(30, dtype=np.float32)  # no two are alike
@@ -755,13 +730,13 @@ def test_others_may_write_while_scales_are_measured_and_a_kill_loses_few(library
     database = Database(library / "data", "Test")
     recommend(library, "Artist 0 - Song 0")
     with contextlib.closing(sqlite3.connect(database.vectors_db)) as db, db:
-        db.execute("UPDATE reference_songs_4 SET n_library = 1000")  # outgrown: all anew
+        db.execute("UPDATE reference_songs_3 SET n_library = 1000")  # outgrown: all anew
     measured = []
 
     def measure(songs, references):
         with contextlib.closing(sqlite3.connect(database.vectors_db, timeout=0)) as db:
             db.execute("BEGIN IMMEDIATE")
-            done = db.execute("SELECT count(*) FROM songs_4 WHERE scale IS NOT NULL").fetchone()
+            done = db.execute("SELECT count(*) FROM songs_3 WHERE scale IS NOT NULL").fetchone()
         measured.append(done[0])
         return measure_scales(songs, references)
 

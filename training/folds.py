@@ -8,8 +8,7 @@ writes  the folds' networks into a folder (what is there is not trained again), 
 
 The clips are dealt to folds by artist and album (the package where the label names none): labels
 that share either are in the same fold. For each fold the network and the projection of the patterns
-are made without any piece of its labels. `single` is the full ranking with the network heard in
-single slices instead of contexts.
+are made without any piece of its labels.
 
     python training/folds.py pieces.npz clips.csv folds/ --vectors musicnn=musicnn.npz
 """
@@ -45,10 +44,10 @@ from songrec.evaluation import Scores  # noqa: E402
 from songrec.files import fingerprint  # noqa: E402
 from songrec.names import composed, fold  # noqa: E402
 from songrec.patterns import N_DIMS, measure_patterns  # noqa: E402
+from songrec.ranking import RANKINGS  # noqa: E402
 from songrec.slices import read_slices  # noqa: E402
 from songrec.timbre import Timbres  # noqa: E402
 
-SINGLE = "single"
 PEERS = ("random", "mfcc", "musly", "bliss")
 
 
@@ -161,7 +160,6 @@ def library_of_fold(
     descriptions = dataclasses.replace(
         library.descriptions,
         vectors=np.concatenate([one.vectors for one in heard]),
-        contexts=np.concatenate([one.contexts for one in heard]),
         patterns=patterns.astype(np.float32),
         classes=np.concatenate([one.classes for one in heard]),
     )
@@ -170,19 +168,16 @@ def library_of_fold(
     return Subject(library.subset(list(range(len(rows)))), subject.labels[rows])
 
 
-def systems_of_fold(
-    whole: Subject, single: Subject, vectors: list[tuple[str, Path]]
-) -> dict[str, Scores]:
+def scores_of(subject: Subject, vectors: list[tuple[str, Path]]) -> dict[str, Scores]:
     """Score every system on the songs of a fold."""
-    names = ["full", "cosine", *comparison.installed(PEERS)]
-    found = {name: comparison.score_system(whole, name) for name in names}
-    found[SINGLE] = comparison.score_system(single, "full")
-    return found | {name: comparison.score_vectors(whole, path) for name, path in vectors}
+    names = [*RANKINGS, *comparison.installed(PEERS)]
+    found = {name: comparison.score_system(subject, name) for name in names}
+    return found | {name: comparison.score_vectors(subject, path) for name, path in vectors}
 
 
 def measure(args: argparse.Namespace) -> int:
     """Train what is missing, measure fold by fold, print the tables; return the exit status."""
-    cli.refuse_same_names(["full", "cosine", SINGLE, *PEERS, *(name for name, _ in args.vectors)])
+    cli.refuse_same_names([*RANKINGS, *PEERS, *(name for name, _ in args.vectors)])
     subject, labels = clips_in(args)
     for _, path in args.vectors:
         comparison.score_vectors(subject, path)  # A file that lacks a song is told before hours.
@@ -215,11 +210,9 @@ def measure(args: argparse.Namespace) -> int:
         others = np.flatnonzero(fold_of != number).tolist()
         projection = fit([measured[row] for row in others], [labels[row] for row in others])
         patterns = projection.apply(np.stack([np.concatenate(measured[row]) for row in rows]))
-        whole, single = (
-            library_of_fold(subject, rows, slices, Embedder(model, args.jobs, heard), patterns)
-            for heard in (None, 1)
-        )
-        for name, found in systems_of_fold(whole, single, args.vectors).items():
+        embedder = Embedder(model, args.jobs)
+        library = library_of_fold(subject, rows, slices, embedder, patterns)
+        for name, found in scores_of(library, args.vectors).items():
             scores.setdefault(name, []).append(found)
     order = [row for rows in folds for row in rows]
     together = Subject(subject.library.subset(order), subject.labels[order])
