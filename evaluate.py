@@ -35,14 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(SYSTEMS)} (default: all that are installed); "
         "musly and bliss need requirements-peers.txt",
     )
-    parser.add_argument(
-        "--vectors",
-        action="append",
-        default=[],
-        type=cli.named_file,
-        metavar="NAME=FILE",
-        help="one more system: an .npz with arrays `songs` and `vectors`; may be repeated",
-    )
+    cli.add_vectors_flag(parser)
     parser.add_argument(
         "--against",
         action="append",
@@ -80,11 +73,8 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
 
     options = cli.options_from(args)
     subject = comparison.open_subject(Database(args.data, "Test"), args.model, options, args.split)
-    scores = {}
-    for name in args.systems or comparison.installed(SYSTEMS):
-        scores[name] = comparison.score_system(subject, name)
-    for name, path in args.vectors:
-        scores[name] = comparison.score_vectors(subject, path)
+    names = args.systems or comparison.installed(SYSTEMS)
+    scores = comparison.score_systems(subject, names, args.vectors)
     for name, path in args.against:
         scores[name] = comparison.score_model(subject, path, options)
     figures = comparison.figures_of(subject, scores)

@@ -95,7 +95,19 @@ def refuse_same_names(names: list[str]) -> None:
     """Raise `UsageError` if two systems that shall be compared have the same name."""
     twice = [name for number, name in enumerate(names) if name in names[:number]]
     if twice:
-        raise UsageError(f"the name {twice[0]!r} is taken: give --vectors or --against another")
+        raise UsageError(f"the name {twice[0]!r} is taken: give the file another")
+
+
+def add_vectors_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--vectors`, which names other systems to compare with."""
+    parser.add_argument(
+        "--vectors",
+        action="append",
+        default=[],
+        type=named_file,
+        metavar="NAME=FILE",
+        help="one more system: an .npz with arrays `songs` and `vectors`; may be repeated",
+    )
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:

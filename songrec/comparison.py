@@ -87,6 +87,14 @@ def score_system(subject: Subject, name: str) -> Scores:
     return score(peer_similarity(name, library), subject.labels)
 
 
+def score_systems(
+    subject: Subject, names: Sequence[str], vectors: Sequence[tuple[str, Path]]
+) -> dict[str, Scores]:
+    """Score rankings and peers by name, and other systems by the files of their vectors."""
+    scores = {name: score_system(subject, name) for name in names}
+    return scores | {name: score_vectors(subject, path) for name, path in vectors}
+
+
 def score_vectors(subject: Subject, path: Path) -> Scores:
     """Score vectors of another system, by cosine."""
     return score(vector_similarity(path, subject.library), subject.labels)

@@ -27,6 +27,7 @@ DROP TABLE IF EXISTS songs;
 DROP TABLE IF EXISTS reference_songs;
 DROP TABLE IF EXISTS songs_2;
 DROP TABLE IF EXISTS reference_songs_2;
+-- 4 came after 3 and was taken back: the next is 5.
 DROP TABLE IF EXISTS songs_4;
 DROP TABLE IF EXISTS reference_songs_4;
 CREATE TABLE IF NOT EXISTS songs_3 (

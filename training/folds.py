@@ -15,7 +15,6 @@ are made without any piece of its labels.
 
 import argparse
 import dataclasses
-import functools
 import hashlib
 import multiprocessing
 import re
@@ -44,11 +43,10 @@ from songrec.evaluation import Scores  # noqa: E402
 from songrec.files import fingerprint  # noqa: E402
 from songrec.names import composed, fold  # noqa: E402
 from songrec.patterns import N_DIMS, measure_patterns  # noqa: E402
+from songrec.peers import PEERS  # noqa: E402
 from songrec.ranking import RANKINGS  # noqa: E402
 from songrec.slices import read_slices  # noqa: E402
 from songrec.timbre import Timbres  # noqa: E402
-
-PEERS = ("random", "mfcc", "musly", "bliss")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,14 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("models", type=Path, help="folder for the folds' networks")
     parser.add_argument("--folds", type=cli.positive_int, default=4, metavar="N")
     parser.add_argument("--steps", type=cli.positive_int, default=2800, metavar="N")
-    parser.add_argument(
-        "--vectors",
-        action="append",
-        default=[],
-        type=cli.named_file,
-        metavar="NAME=FILE",
-        help="one more system, as in evaluate.py; may be repeated",
-    )
+    cli.add_vectors_flag(parser)
     cli.add_basic_flags(parser)
     return parser
 
@@ -109,18 +100,6 @@ def dealt(groups: list[int], genres: list[str], n_folds: int) -> np.ndarray:
     return fold_of
 
 
-def model_path(args: argparse.Namespace, labels: set[str]) -> Path:
-    """Return where the network is kept that learnt nothing from these labels."""
-    made_from = repr((fingerprint(args.pieces), sorted(labels)))
-    digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
-    return args.models / f"{args.steps}_steps_without_{digest}.pt"
-
-
-def train_without(pieces: Path, steps: int, labels: set[str], path: Path) -> None:
-    """Train the network of a fold."""
-    make_model(Songs(pieces, labels), path, steps=steps, seed=0, jobs=1)
-
-
 def clips_in(args: argparse.Namespace) -> tuple[Subject, list[str]]:
     """Return the clips that the library holds, and the label of each.
 
@@ -147,6 +126,58 @@ def clips_in(args: argparse.Namespace) -> tuple[Subject, list[str]]:
     return part, [label_of[names[row]] for row in rows]
 
 
+def deal_out(
+    args: argparse.Namespace, subject: Subject, labels: list[str]
+) -> tuple[list[list[int]], list[set[str]]]:
+    """Return the rows of each fold, and all labels that its network must not have met.
+
+    Raises
+    ------
+    LabelError
+        If too few clips are outside a fold to fit a projection.
+    """
+    with np.load(args.pieces) as stored:
+        sources = {label for some in sources_of(stored, args.pieces) for label in some}
+    group_of = related({*labels, *sources})
+    groups = [group_of[label] for label in labels]
+    fold_of = dealt(groups, subject.labels.genre.tolist(), args.folds)
+    folds = [np.flatnonzero(fold_of == number).tolist() for number in range(args.folds)]
+    fewest = len(labels) - max(len(rows) for rows in folds)
+    if fewest <= N_DIMS:
+        raise LabelError(
+            f"{fewest} clips outside a fold are too few: more than {N_DIMS} are needed"
+        )
+    held = [{groups[row] for row in rows} for rows in folds]
+    return folds, [{label for label, group in group_of.items() if group in some} for some in held]
+
+
+def model_path(args: argparse.Namespace, labels: set[str]) -> Path:
+    """Return where the network is kept that learnt nothing from these labels."""
+    made_from = repr((fingerprint(args.pieces), sorted(labels)))
+    digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
+    return args.models / f"{args.steps}_steps_without_{digest}.pt"
+
+
+def train_without(pieces: Path, steps: int, labels: set[str], path: Path) -> None:
+    """Train the network of a fold."""
+    make_model(Songs(pieces, labels), path, steps=steps, seed=0, jobs=1)
+
+
+def train_missing(args: argparse.Namespace, without: list[set[str]]) -> list[Path]:
+    """Return each fold's network, made without its labels, after training those not there."""
+    models = [model_path(args, labels) for labels in without]
+    # A fork would inherit torch's threads in a state that hangs.
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as processes:
+        training = [
+            processes.submit(train_without, args.pieces, args.steps, labels, path)
+            for labels, path in zip(without, models, strict=True)
+            if not path.exists()
+        ]
+        for one in training:
+            one.result()
+    return models
+
+
 def library_of_fold(
     subject: Subject,
     rows: list[int],
@@ -168,56 +199,40 @@ def library_of_fold(
     return Subject(library.subset(list(range(len(rows)))), subject.labels[rows])
 
 
-def scores_of(subject: Subject, vectors: list[tuple[str, Path]]) -> dict[str, Scores]:
-    """Score every system on the songs of a fold."""
-    names = [*RANKINGS, *comparison.installed(PEERS)]
-    found = {name: comparison.score_system(subject, name) for name in names}
-    return found | {name: comparison.score_vectors(subject, path) for name, path in vectors}
+def score_folds(
+    args: argparse.Namespace,
+    subject: Subject,
+    labels: list[str],
+    folds: list[list[int]],
+    models: list[Path],
+) -> dict[str, Scores]:
+    """Score every system fold by fold, and join the folds."""
+    slices_path = subject.library.database.slices_path
+    slices = [read_slices(slices_path(song.key)) for song in subject.library.songs]
+    measured = [measure_patterns(some, Timbres.of_slices(some)) for some in slices]
+    names = comparison.installed([*RANKINGS, *PEERS])
+    scores: list[dict[str, Scores]] = []
+    for rows, model in zip(tqdm.tqdm(folds, "folds", disable=args.quiet), models, strict=True):
+        others = sorted(set(range(len(labels))) - set(rows))
+        projection = fit([measured[row] for row in others], [labels[row] for row in others])
+        patterns = projection.apply(np.stack([np.concatenate(measured[row]) for row in rows]))
+        part = library_of_fold(subject, rows, slices, Embedder(model, args.jobs), patterns)
+        scores.append(comparison.score_systems(part, names, args.vectors))
+    return {name: Scores.joined([one[name] for one in scores]) for name in scores[0]}
 
 
 def measure(args: argparse.Namespace) -> int:
     """Train what is missing, measure fold by fold, print the tables; return the exit status."""
     cli.refuse_same_names([*RANKINGS, *PEERS, *(name for name, _ in args.vectors)])
     subject, labels = clips_in(args)
-    for _, path in args.vectors:
-        comparison.score_vectors(subject, path)  # A file that lacks a song is told before hours.
-    with np.load(args.pieces) as stored:
-        sources = {label for some in sources_of(stored, args.pieces) for label in some}
-    group_of = related({*labels, *sources})
-    groups = [group_of[label] for label in labels]
-    fold_of = dealt(groups, subject.labels.genre.tolist(), args.folds)
-    folds = [np.flatnonzero(fold_of == number).tolist() for number in range(args.folds)]
-    fewest = len(labels) - max(len(rows) for rows in folds)
-    if fewest <= N_DIMS:
-        raise LabelError(
-            f"{fewest} clips outside a fold are too few: more than {N_DIMS} are needed"
-        )
-    held = [{groups[row] for row in rows} for rows in folds]
-    without = [{label for label, group in group_of.items() if group in some} for some in held]
-    models = [model_path(args, some) for some in without]
-    todo = [number for number, path in enumerate(models) if not path.exists()]
-    train = functools.partial(train_without, args.pieces, args.steps)
-    # A fork would inherit torch's threads in a state that hangs.
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as processes:
-        list(processes.map(train, *([some[n] for n in todo] for some in (without, models))))
-
-    paths = [subject.library.database.slices_path(song.key) for song in subject.library.songs]
-    slices = [read_slices(path) for path in paths]
-    measured = [measure_patterns(some, Timbres.of_slices(some)) for some in slices]
-    scores: dict[str, list[Scores]] = {}
-    bar = tqdm.tqdm(folds, "folds", disable=args.quiet)
-    for number, (rows, model) in enumerate(zip(bar, models, strict=True)):
-        others = np.flatnonzero(fold_of != number).tolist()
-        projection = fit([measured[row] for row in others], [labels[row] for row in others])
-        patterns = projection.apply(np.stack([np.concatenate(measured[row]) for row in rows]))
-        embedder = Embedder(model, args.jobs)
-        library = library_of_fold(subject, rows, slices, embedder, patterns)
-        for name, found in scores_of(library, args.vectors).items():
-            scores.setdefault(name, []).append(found)
+    # A file that lacks a song is told now, not after hours of training.
+    comparison.score_systems(subject, [], args.vectors)
+    folds, without = deal_out(args, subject, labels)
+    models = train_missing(args, without)
+    scores = score_folds(args, subject, labels, folds, models)
     order = [row for rows in folds for row in rows]
     together = Subject(subject.library.subset(order), subject.labels[order])
-    joined = {name: Scores.joined(parts) for name, parts in scores.items()}
-    print(comparison.text_of(comparison.figures_of(together, joined)))
+    print(comparison.text_of(comparison.figures_of(together, scores)))
     return cli.EXIT_OK
 
 
