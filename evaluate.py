@@ -78,9 +78,9 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
     for name, path in args.against:
         scores[name] = comparison.score_model(subject, path, options)
     figures = comparison.figures_of(subject, scores)
-    cli.print_json(figures) if args.json else print(comparison.text_of(figures))
-    if args.plot:
+    if args.plot:  # before the text: its reader (head, say) may leave
         comparison.draw(figures, args.plot)
+    cli.print_json(figures) if args.json else print(comparison.text_of(figures))
     return cli.EXIT_OK
 
 
