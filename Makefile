@@ -15,10 +15,10 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): requirements.txt requirements-dev.txt tools/ffmpeg.sh
+$(STAMP): pyproject.toml requirements.txt requirements-dev.txt tools/ffmpeg.sh
 	sh tools/ffmpeg.sh
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt --editable .
 	$(BIN)/python -m pip check
 	touch $@
 

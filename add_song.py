@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 from songrec import cli
 
 if TYPE_CHECKING:
-    from songrec.intake import Intake
+    from songrec.intake.batch import Intake
 
 MAX_PRINTED = 10
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("-u", "--url", metavar="URL", help="link of a track on Spotify")
     source.add_argument(
@@ -47,16 +47,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_songs(args: argparse.Namespace) -> int:
     """Bring the songs in and carry them through to their slices; return the exit status."""
-    from songrec.database import Database
     from songrec.errors import UsageError
-    from songrec.intake import Intake, check_recipe, recommend_command
+    from songrec.intake.batch import Intake, check_recipe, recommend_command
+    from songrec.store.database import Database
 
     if args.link and not args.file:
         raise UsageError("--link goes with --file")
     if args.all and not args.url:
         raise UsageError("--all goes with --url")
     options = cli.options_from(args)
-    database = Database(args.data, "Test")
+    database = Database.library(args.data)
     check_recipe(database)
     with Intake(database, options, tell_failures=True) as intake:
         if args.file:
@@ -76,8 +76,8 @@ def add_songs(args: argparse.Namespace) -> int:
 
 def add_files(args: argparse.Namespace, intake: "Intake") -> None:
     """Put the given files, and all audio files in the given folders, onto the shelf."""
-    from songrec.shelf import find_audio
-    from songrec.tags import song_name
+    from songrec.intake.shelf import find_audio
+    from songrec.intake.tags import song_name
 
     paths = find_audio(args.file, intake.tell)
     if args.dry_run:
@@ -95,10 +95,10 @@ def add_files(args: argparse.Namespace, intake: "Intake") -> None:
 
 def add_link(args: argparse.Namespace, intake: "Intake") -> None:
     """Bring the track, or with --all every track, that a link points at."""
-    from songrec import spotdl, spotify
     from songrec.errors import UsageError
-    from songrec.intake import staging
-    from songrec.ledger import Ledger
+    from songrec.intake.batch import staging
+    from songrec.web import spotdl, spotify
+    from songrec.web.ledger import Ledger
 
     link = spotify.read_link(args.url)
     if link.kind != "track" and not args.all:
@@ -125,7 +125,7 @@ def add_link(args: argparse.Namespace, intake: "Intake") -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(add_songs, build_parser().parse_args(argv))
+    return cli.run(add_songs, build_parser(), argv)
 
 
 if __name__ == "__main__":

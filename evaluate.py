@@ -22,7 +22,7 @@ SYSTEMS = ("full", "cosine", "random", "mfcc", "musly", "bliss")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     cli.add_mode_flag(parser)
     parser.add_argument(
         "--split", choices=("train", "valid", "test"), help="only songs of this split of tracks.csv"
@@ -57,22 +57,22 @@ def evaluate_classifier(args: argparse.Namespace) -> int:
     """Print the accuracy on test songs and slices; return the exit status."""
     import torch
 
-    from songrec.classification import classification_text, classify_test_songs
-    from songrec.database import Database
+    from songrec.learning.classification import classification_text, classify_test_songs
+    from songrec.store.database import Database
 
     torch.set_num_threads(args.jobs)
-    figures = classify_test_songs(Database(args.data, "Train"), args.model, args.plot)
+    figures = classify_test_songs(Database.training(args.data), args.model, args.plot)
     cli.print_json(figures) if args.json else print(classification_text(figures))
     return cli.EXIT_OK
 
 
 def evaluate_recommendations(args: argparse.Namespace) -> int:
     """Print every system's measures and this tool's lead over each; return the exit status."""
-    from songrec import comparison
-    from songrec.database import Database
+    from songrec.evaluation import comparison
+    from songrec.store.database import Database
 
     options = cli.options_from(args)
-    subject = comparison.open_subject(Database(args.data, "Test"), args.model, options, args.split)
+    subject = comparison.open_subject(Database.library(args.data), args.model, options, args.split)
     names = args.systems or comparison.installed(SYSTEMS)
     scores = comparison.score_systems(subject, names, args.vectors)
     for name, path in args.against:
@@ -97,7 +97,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(evaluate, build_parser().parse_args(argv))
+    return cli.run(evaluate, build_parser(), argv)
 
 
 if __name__ == "__main__":

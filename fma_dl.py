@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 from songrec import cli
 
 if TYPE_CHECKING:
-    from songrec.database import Database
-    from songrec.fma import Track
+    from songrec.store.database import Database
+    from songrec.web.fma import Track
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument(
         "--limit", type=cli.positive_int, metavar="N", help="only N songs of each genre"
     )
@@ -52,12 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def bring_songs(args: argparse.Namespace) -> int:
     """Bring what is missing; return the exit status."""
-    from songrec import fma
-    from songrec.database import Database
-    from songrec.lock import one_at_a_time
+    from songrec.files import one_at_a_time
+    from songrec.store.database import Database
+    from songrec.web import fma
 
     start_s = time.monotonic()
-    database = Database(args.data, "Train")
+    database = Database.training(args.data)
     base_url = (args.url or fma.BASE_URL).rstrip("/") + "/"
     with one_at_a_time(database.root, "fma_dl"):
         # A table that cannot be added to is told before the download, not after it.
@@ -84,8 +84,8 @@ def bring_songs(args: argparse.Namespace) -> int:
 
 def read_list(args: argparse.Namespace, database: "Database", base_url: str) -> "list[Track]":
     """Return the tracks of the small set, out of the zip of tables at the first time."""
-    from songrec import archive, fma
-    from songrec.download import download
+    from songrec.web import archive, fma
+    from songrec.web.download import download
 
     track_list = fma.TrackList(database, base_url)
     tracks = track_list.read()
@@ -110,8 +110,8 @@ def take_songs(
     args: argparse.Namespace, database: "Database", base_url: str, todo: "list[Track]"
 ) -> None:
     """Bring the clips of `todo`: one by one with --limit, else out of the whole zip."""
-    from songrec import archive, fma
-    from songrec.download import download
+    from songrec.web import archive, fma
+    from songrec.web.download import download
 
     url = base_url + fma.SONGS_ZIP
     if args.limit:
@@ -128,7 +128,7 @@ def take_songs(
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(bring_songs, build_parser().parse_args(argv))
+    return cli.run(bring_songs, build_parser(), argv)
 
 
 if __name__ == "__main__":

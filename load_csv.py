@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from songrec import cli
 
 if TYPE_CHECKING:
-    from songrec.intake import Intake
-    from songrec.ledger import Entry, Ledger
+    from songrec.intake.batch import Intake
+    from songrec.web.ledger import Entry, Ledger
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="another CSV")
     parser.add_argument(
         "--per-genre", type=cli.positive_int, default=70, metavar="N", help="default: 70"
@@ -43,13 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def load_songs(args: argparse.Namespace) -> int:
     """Bring a sample in and carry it through to its slices; return the exit status."""
-    from songrec.database import Database
     from songrec.errors import SpotdlError
-    from songrec.intake import Intake, check_recipe
-    from songrec.ledger import Ledger
-    from songrec.lock import one_at_a_time
+    from songrec.files import one_at_a_time
+    from songrec.intake.batch import Intake, check_recipe
+    from songrec.store.database import Database
+    from songrec.web.ledger import Ledger
 
-    database = Database(args.data, "Test")
+    database = Database.library(args.data)
     check_recipe(database)
     stopped_by = None
     # A dry run writes nothing, so it needs no lock, which would be a file.
@@ -78,8 +78,8 @@ def load_songs(args: argparse.Namespace) -> int:
 
 def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "list[Entry]":
     """Return the songs to fetch: what an interrupted run left of its sample, else a new one."""
-    from songrec import catalogue
-    from songrec.download import download
+    from songrec.web import catalogue
+    from songrec.web.download import download
 
     songs_dir = intake.database.songs_dir
     wish = catalogue.Wish(
@@ -110,7 +110,7 @@ def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "lis
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(load_songs, build_parser().parse_args(argv))
+    return cli.run(load_songs, build_parser(), argv)
 
 
 if __name__ == "__main__":

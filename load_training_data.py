@@ -18,7 +18,7 @@ from songrec import cli
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument(
         "-s",
         "--size",
@@ -55,21 +55,21 @@ def share(text: str) -> float:
 
 def load_training_data(args: argparse.Namespace) -> int:
     """Bring `arrays/` up to date with slices and labels; return the exit status."""
-    from songrec import arrays
-    from songrec.database import Database, Song
     from songrec.errors import UsageError
     from songrec.files import atomic_path, remove_stale_parts
-    from songrec.labels import read_tracks
-    from songrec.recipe import check_mark
-    from songrec.slices import check_slices, songs_with_slices
-    from songrec.stage import Stage
+    from songrec.learning import arrays
+    from songrec.runs.stage import Stage
+    from songrec.store.database import Database, Song
+    from songrec.store.marks import check_mark
+    from songrec.store.slices import check_slices, songs_with_slices
+    from songrec.store.tracks import read_tracks
 
     if args.split == "official" and (args.size is not None or args.seed is not None):
         raise UsageError("--split official takes the split from tracks.csv: no --size, no --seed")
     size = 1.0 if args.size is None else args.size
     seed = args.seed or 0
     options = cli.options_from(args)
-    database = Database(args.data, "Train")
+    database = Database.training(args.data)
     check_mark(database.slices_dir, rebuild="python spotify_slices.py -m Train --force")
     if not args.force:
         check_mark(database.arrays_dir, rebuild=arrays.REBUILD)
@@ -107,7 +107,7 @@ def load_training_data(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(load_training_data, build_parser().parse_args(argv))
+    return cli.run(load_training_data, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -14,25 +14,27 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from songrec import cli
+from songrec.cli.flags import (
+    add_question_flags,
+    add_training_flags,
+    refuse_flags_of_other_mode,
+    settings_from,
+)
 from songrec.errors import InterruptedRunError, UsageError
-from songrec.flags import add_question_flags, refuse_flags_of_other_mode
-from songrec.settings import add_training_flags, settings_from
+from songrec.names import printable
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
-    parser.add_argument("-m", "--mode", choices=("Train", "Recommend"), required=True)
-    add_question_flags(parser)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument(
-        "--model",
-        type=Path,
-        default=Path("model.pt"),
-        metavar="FILE",
-        help="the network (default: model.pt); training also writes the folder model/ beside it",
+        "-m", "--mode", type=str.capitalize, choices=("Train", "Recommend"), required=True
+    )
+    add_question_flags(parser)
+    cli.add_model_flag(
+        parser, "the network (default: model.pt); training also writes the folder model/ beside it"
     )
     add_training_flags(parser)
     cli.add_common_flags(parser)
@@ -41,13 +43,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def train(args: argparse.Namespace) -> int:
     """Train on `train_db/arrays` and write `model.pt` and `model/`; return the exit status."""
-    from songrec.arrays import open_arrays
-    from songrec.database import Database
-    from songrec.lock import one_at_a_time
-    from songrec.report import write_model, write_report
-    from songrec.training import Trainer
+    from songrec.advice import Advice, again
+    from songrec.files import one_at_a_time
+    from songrec.learning.arrays import open_arrays
+    from songrec.learning.report import write_model, write_report
+    from songrec.learning.trainer import Trainer
+    from songrec.store.database import Database
 
-    data = open_arrays(Database(args.data, "Train"))
+    data = open_arrays(Database.training(args.data))
     folder = args.model.parent / "model"
     trainer = Trainer(data, settings_from(args), folder / "checkpoint.pt", n_threads=args.jobs)
     if args.resume:
@@ -65,42 +68,40 @@ def train(args: argparse.Namespace) -> int:
         report = write_report(folder, figures)
     except KeyboardInterrupt:
         kept = len(trainer.history)
-        how = "go on with --resume" if kept else "nothing is kept yet: run the same command"
-        raise InterruptedRunError(f"interrupted after {kept} whole epochs; {how}") from None
+        step = again("--resume") if kept and not args.resume else again()
+        raise InterruptedRunError(f"interrupted after {kept} whole epochs", step) from None
     print(report)
     if not args.quiet:
+        step = Advice("recommender.py", ("-m", "Recommend", "artist - song"))
         print(
-            f"wrote {args.model} and {folder}; next: "
-            'python recommender.py -m Recommend "artist - song"',
-            file=sys.stderr,
+            f"wrote {args.model} and {folder}; next: {cli.commands([step], args)}", file=sys.stderr
         )
     return cli.EXIT_OK
 
 
 def recommend(args: argparse.Namespace) -> int:
     """Answer with the N songs most similar to the named ones; return the exit status."""
-    from songrec.answer import Question, as_json, as_text, recommendations, shortfall
-    from songrec.database import Database
-    from songrec.library import list_new_songs, open_library
+    from songrec.recommend.answer import Question
+    from songrec.recommend.recommender import Recommender
+    from songrec.store.database import Database
 
-    options = cli.options_from(args)
-    database = Database(args.data, "Test")
+    recommender = Recommender(Database.library(args.data), args.model, cli.options_from(args))
     if args.dry_run:
-        for key in list_new_songs(database, args.model, options):
-            print(f"embed {cli.printable(key)}")
+        for key in recommender.new_songs():
+            print(f"embed {printable(key)}")
         return cli.EXIT_OK
-    library = open_library(database, args.model, options)
-    names = [args.song, *args.also]
-    question = Question(names, args.n, args.ranking, args.max_per_artist, args.keep_versions)
-    answer = recommendations(library, question, args.model, options)
+    question = Question(
+        [args.song, *args.also], args.n, args.ranking, args.max_per_artist, args.keep_versions
+    )
+    answer = recommender.ask(question)
     if args.json:
-        cli.print_json(as_json(answer))
-    elif answer.rows:
-        print(as_text(answer))
-    if library.is_small and args.ranking == "full" and not args.quiet:
+        cli.print_json(answer.as_values())
+    elif answer.recommendations:
+        print(answer.as_text())
+    if recommender.library.is_small and args.ranking == "full" and not args.quiet:
         print("fewer than 16 songs: ranked by cosine similarity only", file=sys.stderr)
-    if len(answer.rows) < args.n and not args.quiet:
-        print(shortfall(answer), file=sys.stderr)
+    if len(answer.recommendations) < args.n and not args.quiet:
+        print(answer.shortfall(), file=sys.stderr)
     return cli.EXIT_OK
 
 
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(run, build_parser().parse_args(argv))
+    return cli.run(run, build_parser(), argv)
 
 
 if __name__ == "__main__":

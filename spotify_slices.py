@@ -19,7 +19,7 @@ from songrec import cli
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     cli.add_mode_flag(parser)
     cli.add_common_flags(parser)
     return parser
@@ -27,39 +27,39 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_slices(args: argparse.Namespace) -> int:
     """Bring `slices/` up to date with `specs/`; return the exit status."""
-    from songrec.database import Database
-    from songrec.recipe import check_mark, write_mark
-    from songrec.slices import has_current_slices, write_slices
-    from songrec.stage import Stage
+    from songrec.advice import Advice
+    from songrec.runs.stage import Stage
+    from songrec.store.marks import check_mark, write_mark
+    from songrec.store.slices import has_current_slices, remove_slices, write_slices
 
     options = cli.options_from(args)
-    database = Database(args.data, args.mode)
-    check_mark(database.specs_dir, rebuild=f"python spotify_specs.py -m {args.mode} --force")
+    database = cli.database_from(args)
+    check_mark(database.specs_dir, database.make_specs("--force"))
     if not args.force:
-        check_mark(database.slices_dir, rebuild=f"python spotify_slices.py -m {args.mode} --force")
-    songs = database.songs_with_specs()
+        check_mark(database.slices_dir, database.make_slices("--force"))
+    specs = database.specs()
 
-    next_command = (
-        "python load_training_data.py --size 0.8"
-        if args.mode == "Train"
-        else 'python recommender.py -m Recommend "artist - song"'
-    )
-    with Stage("slices", database, options, next_command) as stage:
-        todo = stage.select(songs, functools.partial(has_current_slices, database))
-        orphans = set(database.slice_keys()) - {song.key for song in songs}
+    next_step = {
+        "training": Advice("load_training_data.py", ("--size", "0.8")),
+        "library": Advice("recommender.py", ("-m", "Recommend", specs[0].key)),
+    }[database.kind]
+    with Stage("slices", database, options, next_step) as stage:
+        todo = stage.select(specs, lambda spec: has_current_slices(database, spec.key))
+        orphans = set(database.slice_keys()) - {spec.key for spec in specs}
         if args.dry_run:
-            return stage.list_only(todo, orphans)
+            stage.list_only(todo, orphans)
+            return cli.EXIT_OK
         write_mark(database.slices_dir)
         for _ in stage.map(functools.partial(write_slices, database), todo):
             pass
-        stage.remove((database.slices_path(key) for key in orphans), database.slices_dir)
-        stage.forget_absent(songs)
-    return stage.exit_status
+        stage.remove(orphans, functools.partial(remove_slices, database))
+        stage.forget_absent(specs)
+    return cli.exit_status(all_failed=stage.all_failed)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(make_slices, build_parser().parse_args(argv))
+    return cli.run(make_slices, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from songrec import cli
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     cli.add_mode_flag(parser)
     cli.add_common_flags(parser)
     return parser
@@ -27,34 +27,33 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_specs(args: argparse.Namespace) -> int:
     """Bring `specs/` up to date with `songs/`; return the exit status."""
-    from songrec.database import Database
-    from songrec.picture import has_current_spec, write_spec
-    from songrec.recipe import check_mark, write_mark
-    from songrec.stage import Stage
+    from songrec.runs.stage import Stage
+    from songrec.store.marks import check_mark, write_mark
+    from songrec.store.pictures import has_current_spec, remove_spec, write_spec
 
     options = cli.options_from(args)
-    database = Database(args.data, args.mode)
+    database = cli.database_from(args)
     songs = database.songs()
     if not args.force:
-        check_mark(database.specs_dir, rebuild=f"python spotify_specs.py -m {args.mode} --force")
+        check_mark(database.specs_dir, database.make_specs("--force"))
 
-    next_command = f"python spotify_slices.py -m {args.mode}"
-    with Stage("specs", database, options, next_command) as stage:
+    with Stage("specs", database, options, database.make_slices()) as stage:
         todo = stage.select(songs, functools.partial(has_current_spec, database))
         orphans = set(database.spec_keys()) - {song.key for song in songs}
         if args.dry_run:
-            return stage.list_only(todo, orphans)
+            stage.list_only(todo, orphans)
+            return cli.EXIT_OK
         write_mark(database.specs_dir)
         for _ in stage.map(functools.partial(write_spec, database), todo):
             pass
-        stage.remove((database.spec_path(key) for key in orphans), database.specs_dir)
+        stage.remove(orphans, functools.partial(remove_spec, database))
         stage.forget_absent(songs)
-    return stage.exit_status
+    return cli.exit_status(all_failed=stage.all_failed)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(make_specs, build_parser().parse_args(argv))
+    return cli.run(make_specs, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from songrec import cli
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument(
         "--model", type=Path, metavar="FILE", help="default: model.pt, where there is one"
     )
@@ -38,9 +38,9 @@ def summarise(args: argparse.Namespace) -> int:
     import torchinfo
 
     import model
-    from songrec.checkpoint import load_model
     from songrec.errors import UsageError
-    from songrec.recipe import RECIPE
+    from songrec.network.checkpoint import load_model
+    from songrec.sound.recipe import RECIPE
 
     path = args.model or Path("model.pt")
     if args.model and (args.default or args.classes):
@@ -67,7 +67,7 @@ def summarise(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(summarise, build_parser().parse_args(argv))
+    return cli.run(summarise, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -14,22 +14,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spec_speed import add_song_flags, cpu_s_per_song, songs_to_time
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from songrec import cli  # noqa: E402
-from songrec.audio import load_audio  # noqa: E402
-from songrec.database import Database, Song  # noqa: E402
-from songrec.peers import is_installed  # noqa: E402
+from benchmarks.spec_speed import add_song_flags, cpu_s_per_song, songs_to_time
+from songrec import cli
+from songrec.evaluation.peers import is_installed
+from songrec.sound.audio import load_audio
+from songrec.store.database import Database, Song
 
 System = Callable[[Path], object]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     add_song_flags(parser)
     parser.add_argument("--teacher", type=Path, metavar="FILE", help="musicnn's weights")
     parser.add_argument(
@@ -40,9 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def analysis_with(model_path: Path, database: Database) -> System:
     """Return this tool's whole road, with the network of a model.pt."""
-    from songrec.embedding import Embedder
-    from songrec.picture import write_spec
-    from songrec.slices import write_slices
+    from songrec.network.embedder import Embedder
+    from songrec.store.pictures import write_spec
+    from songrec.store.slices import write_slices
 
     embedder = Embedder(model_path, n_threads=1)
     numbers = itertools.count()
@@ -59,7 +55,7 @@ def analysis_with(model_path: Path, database: Database) -> System:
 def write_design_model(path: Path) -> None:
     """Write a model.pt of the design's network; untrained, it costs as much."""
     import model
-    from songrec.checkpoint import TrainedModel, save_model
+    from songrec.network.checkpoint import TrainedModel, save_model
 
     architecture = model.ARCHITECTURES["ResidualCNN"]
     classes = [str(number) for number in range(8)]
@@ -80,8 +76,7 @@ def peers(teacher_path: Path | None) -> dict[str, System]:
 
         found["bliss"] = lambda path: bliss_audio.Song(str(path)).analysis
     if teacher_path:
-        sys.path.insert(0, str(ROOT / "training"))
-        from teacher import Teacher, vector_of
+        from training.teacher import Teacher, vector_of
 
         teacher = Teacher(teacher_path)
         found["MSD-musicnn (in torch)"] = lambda path: vector_of(path, teacher)
@@ -97,7 +92,7 @@ def measure(args: argparse.Namespace) -> int:
         folder = Path(scratch)
         paths = songs_to_time(args.songs, args.n, folder)
         write_design_model(folder / "design.pt")
-        database = Database(folder / "data", "Test")
+        database = Database.library(folder / "data")
         systems = {
             "this tool": analysis_with(args.model, database),
             "this tool with the design's network": analysis_with(folder / "design.pt", database),
@@ -116,7 +111,7 @@ def measure(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
-    return cli.run(measure, build_parser().parse_args(argv))
+    return cli.run(measure, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,14 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from songrec import cli  # noqa: E402
-from songrec.database import Database  # noqa: E402
-from songrec.errors import UsageError  # noqa: E402
+from songrec import cli
+from songrec.errors import UsageError
+from songrec.store.database import Database
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument(
         "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
     )
@@ -43,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def accuracies(database: Database, models: list[str]) -> np.ndarray:
     """Return the share of test songs that each model names right [shape=(n_models,)]."""
-    from songrec.classification import classify_test_songs
+    from songrec.learning.classification import classify_test_songs
 
     found = [classify_test_songs(database, Path(model), None) for model in models]
     return np.array([figures["accuracy_songs"] for figures in found])
@@ -54,7 +51,7 @@ def compare(args: argparse.Namespace) -> int:
     groups = {name: models for name, *models in args.group}
     if len(groups) < len(args.group) or any(len(models) < 2 for models in groups.values()):
         raise UsageError("every --group needs a name of its own and at least two models")
-    shares = {name: accuracies(Database(args.data, "Train"), m) for name, m in groups.items()}
+    shares = {name: accuracies(Database.training(args.data), m) for name, m in groups.items()}
     print("| network | songs right, seed by seed | mean | 95 % interval over seeds |")
     print("|---|---|---|---|")
     for name, share in shares.items():
@@ -72,7 +69,7 @@ def compare(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
-    return cli.run(compare, build_parser().parse_args(argv))
+    return cli.run(compare, build_parser(), argv)
 
 
 if __name__ == "__main__":

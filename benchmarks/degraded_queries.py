@@ -23,23 +23,20 @@ import numpy as np
 import tqdm
 from scipy.signal import fftconvolve
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from songrec import cli  # noqa: E402
-from songrec.audio import load_audio  # noqa: E402
-from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
-from songrec.errors import LibraryError, SongError, UndecodableError  # noqa: E402
-from songrec.library import Library, open_library  # noqa: E402
-from songrec.names import composed, fold, split_name  # noqa: E402
-from songrec.picture import mel_picture  # noqa: E402
-from songrec.ranking import RANKINGS, best_rows  # noqa: E402
-from songrec.recipe import RECIPE  # noqa: E402
-from songrec.statistics import wilson_interval  # noqa: E402
-from songrec.tags import read_tags  # noqa: E402
+from songrec import cli
+from songrec.errors import LibraryError, SongError, UndecodableError
+from songrec.intake.tags import read_tags
+from songrec.learning.statistics import wilson_interval
+from songrec.names import composed, fold, split_name
+from songrec.recommend.library import Library, open_library
+from songrec.recommend.ranking import RANKINGS, best_rows
+from songrec.sound.audio import load_audio
+from songrec.sound.mel import mel_picture
+from songrec.sound.recipe import RECIPE
+from songrec.store.database import AUDIO_ENDINGS, Database, Song
 
 if TYPE_CHECKING:
-    from songrec.embedding import Embedder
+    from songrec.network.embedder import Embedder
 
 EXCERPT_S = 10.0
 CLIP_S = 30.0
@@ -54,7 +51,7 @@ Outcomes = dict[tuple[str, str], list[bool]]
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument(
         "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
     )
@@ -200,7 +197,7 @@ def rows_to_ask(library: Library, split: str | None, limit: int | None) -> list[
     """
     rows = [row for row, song in enumerate(library.songs) if is_audio(song.path)]
     if split:
-        from songrec.labels import read_tracks
+        from songrec.store.tracks import read_tracks
 
         splits = read_tracks(library.database.tracks_csv)["split"].to_dict()
         rows = [row for row in rows if splits.get(composed(library.songs[row].name)) == split]
@@ -251,14 +248,14 @@ def table(outcomes: Outcomes) -> str:
 
 def measure(args: argparse.Namespace) -> int:
     """Print the table; return the exit status."""
-    from songrec.embedding import Embedder
+    from songrec.network.embedder import Embedder
 
     if shutil.which("ffmpeg") is None:
         raise LibraryError("the degraded copies need ffmpeg, which is not installed")
     if args.originals and not args.originals.is_dir():
         raise LibraryError(f"there is no folder {args.originals}")
     options = cli.Options(jobs=args.jobs)
-    library = open_library(Database(args.data, "Test"), args.model, options)
+    library = open_library(Database.library(args.data), args.model, options)
     rows = rows_to_ask(library, args.split, args.limit)
     outcomes = ask_all(library, rows, Embedder(args.model, args.jobs), args.originals)
     if not outcomes:
@@ -270,7 +267,7 @@ def measure(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
-    return cli.run(measure, build_parser().parse_args(argv))
+    return cli.run(measure, build_parser(), argv)
 
 
 if __name__ == "__main__":

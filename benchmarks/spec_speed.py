@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from songrec import cli
+from songrec.errors import LibraryError
+from songrec.store.database import AUDIO_ENDINGS, Database, Song
 
-from songrec import cli  # noqa: E402
-from songrec.database import AUDIO_ENDINGS, Database, Song  # noqa: E402
-from songrec.errors import LibraryError  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 SONG_S = 30.0
 SAMPLE_RATE_HZ = 44_100
@@ -31,7 +30,7 @@ SAMPLE_RATE_HZ = 44_100
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     add_song_flags(parser)
     return parser
 
@@ -120,13 +119,13 @@ def measure(args: argparse.Namespace) -> int:
     import matplotlib as mpl
     import threadpoolctl
 
-    from songrec.picture import write_spec
+    from songrec.store.pictures import write_spec
 
     mpl.use("Agg")
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
         folder = Path(scratch)
         paths = songs_to_time(args.songs, args.n, folder)
-        database = Database(folder / "data", "Test")
+        database = Database.library(folder / "data")
         songs = {p: Song(p.name, p.stem, f"{i:05d}", p) for i, p in enumerate(paths)}
 
         with threadpoolctl.threadpool_limits(1):
@@ -151,7 +150,7 @@ def measure(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
-    return cli.run(measure, build_parser().parse_args(argv))
+    return cli.run(measure, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,28 @@
-"""The errors this project raises on purpose; each one says what happened and what to do next.
+"""The errors that this project raises on purpose.
 
-`cli.run` turns any of them into one line on stderr and an exit status. Two kinds matter to
-the stages: a `SongError` concerns one song, which is skipped with that reason while the
-rest goes on; every other `SongRecError` ends the run.
+Each one says what happened to which file, and carries what to run next as `Advice`; the
+command-line frame prints both in one line. Two kinds matter to the stages: a `SongError` concerns
+one song, which is skipped with that reason while the rest goes on; every other `SongRecError` ends
+the run.
 """
+
+from songrec.advice import Advice
 
 
 class SongRecError(Exception):
-    """A known failure, told in one line without a traceback (exit status 1)."""
+    """A known failure, reported in one line without a traceback (exit status 1).
+
+    Parameters
+    ----------
+    message
+        What happened, to which file.
+    *advice
+        What to run next, in this order.
+    """
+
+    def __init__(self, message: str, *advice: Advice) -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class SongError(SongRecError):
@@ -51,7 +66,7 @@ class TrainingError(SongRecError):
 
 
 class InterruptedRunError(SongRecError):
-    """Ctrl-C, with what is kept and how to go on (exit status 130)."""
+    """The user pressed Ctrl-C; says what is kept and how to continue (exit status 130)."""
 
 
 class UnknownSongError(SongRecError):

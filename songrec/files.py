@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from songrec.errors import DiskFullError
+from filelock import FileLock, Timeout
+
+from songrec.errors import DiskFullError, LibraryError
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"
 _PART = re.compile(
@@ -91,6 +93,23 @@ def remove_path(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_own(path: Path, top: Path) -> bool:
+    """Tell whether neither `path` nor a folder between it and `top` is a link."""
+    between = [path, *(folder for folder in path.parents if top in folder.parents)]
+    return not any(one.is_symlink() for one in between)
+
+
+def remove_empty_parents(path: Path, top: Path) -> None:
+    """Remove the folders between `path` and `top` that are empty now."""
+    for folder in path.parents:
+        if folder == top:
+            break
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something, or another run was quicker
+            break
+
+
 def fingerprint(path: Path) -> str:
     """Return "size-mtime_ns" of a file or folder, or "gone": another one means a change."""
     try:
@@ -106,6 +125,25 @@ def raise_if_full(error: OSError, path: Path) -> None:
         raise DiskFullError(
             f"the disk is full: could not write {path}; what was finished is kept, "
             "free some space and run the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path, script: str) -> Iterator[None]:
+    """Hold the right to run `script` on `folder`; the system takes it back from the killed.
+
+    Raises
+    ------
+    LibraryError
+        If another run has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / f".{script}.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise LibraryError(
+            f"another {script}.py is at work in {folder}; wait until it has ended"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Names of songs: shown as the user wrote them, made safe for disk, folded for look-up."""
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -24,6 +25,11 @@ def split_name(name: str) -> tuple[str, str]:
 def join_name(artist: str, title: str) -> str:
     """Return "artist - title", or the title alone where there is no artist."""
     return f"{artist} - {title}" if artist else title
+
+
+def printable(text: str) -> str:
+    """Return `text` without what would move the cursor or end the line."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def composed(name: str) -> str:
@@ -69,7 +75,7 @@ def safe_name(name: str) -> str:
         safe = "_" + safe
     encoded = safe.encode()
     if len(encoded) > MAX_NAME_BYTES:
-        mark = _mark(name)
+        mark = "~" + digest_mark(name)
         safe = encoded[: MAX_NAME_BYTES - len(mark)].decode(errors="ignore").rstrip() + mark
     return safe
 
@@ -99,7 +105,7 @@ def assign_keys(paths: Iterable[tuple[str, str]]) -> dict[str, str]:
     for file, _ in pairs:
         key = wanted[file]
         if _twin(key) in taken:
-            key += _mark(file)
+            key += "~" + digest_mark(file)
         taken.add(_twin(key))
         keys[file] = key
     return keys
@@ -114,5 +120,11 @@ def _twin(key: str) -> str:
     return composed(composed(key).casefold())
 
 
-def _mark(text: str) -> str:
-    return "~" + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+def digest_mark(text: str) -> str:
+    """Return eight hexadecimal digits that tell a text from others of its kind."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+def valid_text(name: str) -> str:
+    """Return a file's name as valid Unicode: bytes that are no UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", errors="replace")

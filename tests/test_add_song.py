@@ -18,11 +18,11 @@ from filelock import FileLock
 from mutagen.easyid3 import EasyID3
 from test_recommend import write_model
 
-from songrec import spotify
-from songrec.database import Song
 from songrec.errors import LibraryError, SongRecError, UsageError
-from songrec.intake import recommend_command
-from songrec.shelf import find_audio
+from songrec.intake.batch import recommend_command
+from songrec.intake.shelf import find_audio
+from songrec.store.database import Song
+from songrec.web import spotify
 
 TRACK = "0VjIjW4GlUZAMYd2vXMi3b"
 OTHER = "4cOdK2wGLETKBW3PvgPWqT"
@@ -465,7 +465,7 @@ def test_a_short_rate_limit_is_waited_for(data, bin_folder, clip):
 
 
 def test_a_spotdl_that_hangs_is_ended(tmp_path, bin_folder, clip, monkeypatch):
-    from songrec import spotdl
+    from songrec.web import spotdl
 
     env = fake_spotdl.install(bin_folder, clip, slow_s=60)
     monkeypatch.setenv("PATH", env["PATH"])

@@ -1,15 +1,11 @@
 """The benchmarks that the documents quote: they run, and find what is there to be found."""
 
-import sys
-
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT, SAMPLE_RATE_HZ, run_script, tune
+from conftest import SAMPLE_RATE_HZ, run_script, tune
 
-from songrec.picture import mel_picture
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
+from songrec.sound.mel import mel_picture
 
 N_SONGS = 3
 
@@ -52,7 +48,7 @@ def test_degraded_copies_find_their_song(clips):
 
 
 def test_the_other_music_is_not_the_clip():
-    from degraded_queries import other_start_s
+    from benchmarks.degraded_queries import other_start_s
 
     whole = np.concatenate([tune(20, seed) for seed in range(5)])
     picture = mel_picture(whole)
@@ -65,7 +61,7 @@ def test_the_other_music_is_not_the_clip():
 
 
 def test_classifiers_are_compared_over_seeds(tmp_path):
-    import classifiers
+    from benchmarks import classifiers
 
     shares = {"a": np.array([0.5, 0.6, 0.7]), "b": np.array([0.2, 0.3, 0.25])}
     arguments = ["--group", "a", "1", "2", "3", "--group", "b", "4", "5", "6"]

@@ -10,7 +10,7 @@ import soundfile
 from conftest import run_script, write_tune
 from test_recommend import write_model
 
-from songrec import debian
+from songrec.web import debian
 
 # Where nobody listens: FMA cannot be reached through it.
 NO_WEB = {

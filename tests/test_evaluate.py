@@ -13,13 +13,10 @@ from conftest import run_script, write_tune
 from PIL import Image
 
 import model
-from songrec.checkpoint import TrainedModel, save_model
-from songrec.classification import classification_text, classify_test_songs
 from songrec.cli import Options
-from songrec.comparison import open_subject
-from songrec.database import Database
 from songrec.errors import LabelError, RecipeMismatchError
-from songrec.evaluation import (
+from songrec.evaluation.comparison import open_subject
+from songrec.evaluation.measures import (
     MEASURES,
     N_BOOTSTRAP,
     LabelledSongs,
@@ -31,11 +28,14 @@ from songrec.evaluation import (
     score,
     standardised_similarity,
 )
-from songrec.library import open_library
-from songrec.peers import peer_similarity
-from songrec.picture import write_spec
-from songrec.slices import write_slices
-from songrec.statistics import wilson_interval
+from songrec.evaluation.peers import peer_similarity
+from songrec.learning.classification import classification_text, classify_test_songs
+from songrec.learning.statistics import wilson_interval
+from songrec.network.checkpoint import TrainedModel, save_model
+from songrec.recommend.library import open_library
+from songrec.store.database import Database
+from songrec.store.pictures import write_spec
+from songrec.store.slices import write_slices
 
 train_db = test_training.train_db
 
@@ -219,7 +219,7 @@ def test_random_recommendations_are_as_good_as_chance():
 def labelled(tmp_path_factory):
     """A library of 24 labelled songs, vectors of a made-up system, and models."""
     folder = tmp_path_factory.mktemp("library")
-    database = Database(folder / "data", "Test")
+    database = Database.library(folder / "data")
     for n in range(24):
         write_tune(database.songs_dir / f"Artist {n // 4} - Song {n}.wav", seconds=6.5, seed=n)
     for song in database.songs():
@@ -334,7 +334,7 @@ def test_a_split_is_measured_as_if_it_were_the_library(labelled, without_peers, 
 
 
 def test_an_accent_written_as_a_character_of_its_own_meets_its_label(tmp_path):
-    database = Database(tmp_path / "data", "Test")
+    database = Database.library(tmp_path / "data")
     for seed, name in enumerate(["Jose\u0301 - A", "Ann - B"]):
         write_tune(database.songs_dir / f"{name}.wav", seed=seed)
     for song in database.songs():
@@ -483,7 +483,7 @@ def arrays_and_model(train_db, tmp_path):
     assert test_training.load(train_db, "--split", "official").returncode == 0
     path = tmp_path / "model.pt"
     write_classifier(path, "genre", ["genre 0", "genre 1"])
-    return Database(train_db, "Train"), path
+    return Database.training(train_db), path
 
 
 def write_classifier(path, label, classes):

@@ -10,10 +10,10 @@ import loopback
 import pytest
 from conftest import Run, run_script, shell_on_small_disk, tree, wait_for, write_tune
 
-from songrec import download, fma
-from songrec.database import Database
 from songrec.errors import DownloadError
-from songrec.lock import one_at_a_time
+from songrec.files import one_at_a_time
+from songrec.store.database import Database
+from songrec.web import download, fma
 
 GENRES = ["Rock", "Folk"]
 PER_GENRE = 5
@@ -458,7 +458,7 @@ def test_disk_gets_full_while_unpacking(server, tmp_path, fma_folder):
 
 
 def test_two_runs_at_once(server, data):
-    with one_at_a_time(Database(data, "Train").root, "fma_dl"):
+    with one_at_a_time(Database.training(data).root, "fma_dl"):
         done = fma_dl(server, data, "--limit", "1")
     assert done.returncode == 1
     assert "another fma_dl.py is at work" in done.stderr

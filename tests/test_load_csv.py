@@ -19,9 +19,9 @@ import mutagen
 import pytest
 from conftest import Run, run_script, shell_on_small_disk, tree, wait_for, write_tune
 
-from songrec import catalogue, download
 from songrec.errors import LibraryError, UsageError
-from songrec.ledger import Entry, Ledger
+from songrec.web import catalogue, download
+from songrec.web.ledger import Entry, Ledger
 
 COLUMNS = [
     "", "track_id", "artists", "album_name", "track_name", "popularity", "duration_ms", "explicit",
@@ -253,7 +253,7 @@ def test_hostile_rows_stay_inside(data, bin_folder, clip):
 
 def test_spotdl_gets_all_it_would_else_ask_spotify_for():
     """A None in one of these fields makes spotdl ask Spotify, which limits how often."""
-    from songrec import spotdl
+    from songrec.web import spotdl
 
     record = spotdl._record(Entry(track_id(1), "Ann;Bob", "One", "Album", "jazz", 3500))
     asked_if_none = [

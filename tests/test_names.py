@@ -2,10 +2,10 @@
 
 import pytest
 
-from songrec.database import Song
 from songrec.errors import AmbiguousSongError, UnknownSongError
-from songrec.lookup import find_song
 from songrec.names import assign_keys, fold, safe_name, split_name
+from songrec.recommend.lookup import find_song
+from songrec.store.database import Song
 
 
 def test_split_at_the_first_dash_only():

@@ -4,7 +4,6 @@ import csv
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import ROOT, run_script, write_tune
-
-sys.path.insert(0, str(ROOT / "training"))
+from conftest import run_script, write_tune
 
 # Of MSD-musicnn: kernels of its convolutions, and how many channels each gives.
 KERNELS = [
@@ -139,7 +136,7 @@ def test_windows_become_pieces_and_pieces_a_model_that_answers(teacher, windows,
 
 
 def test_pieces_without_a_genre_get_the_one_that_the_teacher_hears():
-    from distil import genres_by_teacher
+    from training.distil import genres_by_teacher
 
     rng = np.random.default_rng(0)
     hears = rng.normal(size=(2, 200))  # what makes the two genres
@@ -154,9 +151,8 @@ def test_pieces_without_a_genre_get_the_one_that_the_teacher_hears():
 
 
 def test_a_fitted_projection_turns_down_what_differs_within_a_label(windows, tmp_path):
-    from fit_patterns import ROUND_SHARE, fit
-
-    from songrec.patterns import N_DIMS
+    from songrec.sound.patterns import N_DIMS
+    from training.fit_patterns import ROUND_SHARE, fit
 
     rng = np.random.default_rng(0)
     labels = [f"label {number % 100}" for number in range(400)]
@@ -200,7 +196,7 @@ def share_of_neighbours(vectors, labels):
 
 
 def test_labels_of_one_song_each_teach_nothing():
-    from fit_patterns import within_covariance
+    from training.fit_patterns import within_covariance
 
     with pytest.raises(ValueError, match="no label has two songs"):
         within_covariance(np.eye(3), ["a", "b", ""])
@@ -224,7 +220,7 @@ def write_pieces(path, sources):
 
 
 def test_nothing_is_learnt_from_an_artist_left_out_not_even_in_a_mixture(tmp_path):
-    from distil import Songs
+    from training.distil import Songs
 
     sources = ["A|one", "A|two", "B|one", "B|one\nA|two", "B|one\nC|one", "C|one", "C|one\nA|one"]
     write_pieces(tmp_path / "pieces.npz", sources)
@@ -240,9 +236,8 @@ def test_nothing_is_learnt_from_an_artist_left_out_not_even_in_a_mixture(tmp_pat
 
 
 def test_pieces_that_do_not_tell_their_sources_still_train_but_not_without(tmp_path):
-    from distil import Songs
-
     from songrec.errors import LabelError
+    from training.distil import Songs
 
     write_pieces(tmp_path / "pieces.npz", ["A|one", "B|one"])
     with np.load(tmp_path / "pieces.npz") as stored:
@@ -254,7 +249,7 @@ def test_pieces_that_do_not_tell_their_sources_still_train_but_not_without(tmp_p
 
 
 def test_labels_that_share_an_artist_or_album_are_in_one_fold():
-    from folds import dealt, related
+    from training.folds import dealt, related
 
     number = related(
         ["Max & Chris|", "chris|Solo", "Màx|", "Other|Solo", "Else|Own", "tunes-data", "Third|"]
@@ -281,9 +276,8 @@ def test_folds_are_trained_once_and_answer_for_all_their_songs(
     windows, tmp_path, monkeypatch, capsys
 ):
     """Three folds of two songs; the projection has one component, not three hundred."""
-    import fit_patterns
-    import folds
-    from folds import main
+    from training import fit_patterns, folds
+    from training.folds import main
 
     monkeypatch.setattr(fit_patterns, "N_DIMS", 1)
     monkeypatch.setattr(folds, "N_DIMS", 1)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from songrec.errors import ModelError
-from songrec.patterns import (
+from songrec.recommend.ranking import cosine_similarities
+from songrec.sound.patterns import (
     N_DIMS,
     Projection,
     _blocks,
@@ -16,8 +17,7 @@ from songrec.patterns import (
     shipped_projection,
     spectral_pattern,
 )
-from songrec.ranking import cosine_similarities
-from songrec.timbre import Timbres
+from songrec.sound.timbre import Timbres
 
 FRAMES_PER_S = 22_050 / 512
 PINNED = [130.0, 89.73, 7.0, -0.0, 16.08]
@@ -26,8 +26,8 @@ PINNED = [130.0, 89.73, 7.0, -0.0, 16.08]
 def slices_of(seed, n_slices=10):
     from conftest import tune
 
-    from songrec.picture import mel_picture
-    from songrec.slices import cut
+    from songrec.sound.mel import mel_picture
+    from songrec.store.slices import cut
 
     return cut(mel_picture(tune(3 * n_slices, seed)))[:n_slices]
 
@@ -107,7 +107,7 @@ def test_a_band_that_stands_still_correlates_with_nothing():
 
 
 def test_the_measures_are_those_that_the_projection_was_fitted_on():
-    """A change here needs a new songrec/patterns.npz: training/fit_patterns.py."""
+    """A change here needs a new songrec/sound/patterns.npz: training/fit_patterns.py."""
     slices = np.random.default_rng(0).integers(0, 256, (4, 128, 128), dtype=np.uint8)
     slices = slices // 4 + np.arange(0, 128, dtype=np.uint8)[:, None]
     patterns = measure_patterns(slices, Timbres.of_slices(slices))

@@ -17,12 +17,12 @@ import torch
 from conftest import ROOT, on_small_disk, run_script, tree, tune, write_tune
 
 import model
-from songrec.checkpoint import TrainedModel, save_model
-from songrec.patterns import N_DIMS, pattern_vector
-from songrec.ranking import Descriptions, distances, measure_scales, similarities
-from songrec.timbre import Timbres
-from songrec.variety import recording_of
-from songrec.vectors import VectorStore
+from songrec.network.checkpoint import TrainedModel, save_model
+from songrec.recommend.ranking import Descriptions, distances, measure_scales, similarities
+from songrec.recommend.variety import recording_of
+from songrec.sound.patterns import N_DIMS, pattern_vector
+from songrec.sound.timbre import Timbres
+from songrec.store.vectors import VectorStore
 
 ARCHITECTURE = {
     "name": "StridedCNN",
@@ -563,7 +563,7 @@ def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
         (slices / f"Artist {number % 300} - Song {number}").mkdir(parents=True)
         (slices / f"Artist {number % 300} - Song {number}/0000.png").touch()
     from songrec.files import fingerprint
-    from songrec.modelfile import model_digest
+    from songrec.network.modelfile import model_digest
 
     digest = model_digest(tmp_path / "model.pt")
     with VectorStore(tmp_path / "data/song_db/vectors.db", digest) as store:
@@ -621,7 +621,7 @@ def test_timbre_distance_is_that_of_the_gaussians():
     """Against the definition, for Gaussians fitted to the columns' cepstra by other means."""
     from scipy.fft import dct
 
-    from songrec.picture import mel_picture
+    from songrec.sound.mel import mel_picture
 
     pictures = [mel_picture(tune(6, seed=seed))[:, :256] for seed in (1, 2)]
     gaussians = []
@@ -705,8 +705,8 @@ def test_a_dry_run_leaves_a_damaged_database_where_it_is(library):
 
 
 def test_a_locked_database_is_no_empty_one(tmp_path, monkeypatch):
-    from songrec import vectors
     from songrec.errors import LibraryError
+    from songrec.store import vectors
 
     monkeypatch.setattr(vectors, "_BUSY_TIMEOUT_S", 0.1)
     path = tmp_path / "vectors.db"
@@ -725,9 +725,9 @@ def test_a_locked_database_is_no_empty_one(tmp_path, monkeypatch):
 def test_others_may_write_while_scales_are_measured_and_a_kill_loses_few(library, monkeypatch):
     from songrec import library as module
     from songrec.cli import Options
-    from songrec.database import Database
+    from songrec.store.database import Database
 
-    database = Database(library / "data", "Test")
+    database = Database.library(library / "data")
     recommend(library, "Artist 0 - Song 0")
     with contextlib.closing(sqlite3.connect(database.vectors_db)) as db, db:
         db.execute("UPDATE reference_songs_3 SET n_library = 1000")  # outgrown: all anew

@@ -16,8 +16,8 @@ from conftest import ROOT, Run, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
 from songrec import files
-from songrec.picture import read_origin, read_picture, save_png
-from songrec.skips import SkipList
+from songrec.store.pictures import read_origin, read_picture, save_png
+from songrec.store.skips import SkipList
 
 
 def stage(script, data, *flags):

@@ -14,15 +14,16 @@ import torch
 from conftest import ROOT, SAMPLE_RATE_HZ, on_small_disk, run_script, tree, tune, write_tune
 from PIL import Image
 
-from songrec import audio, picture
-from songrec.audio import load_audio
 from songrec.cli import Options
-from songrec.database import Database
 from songrec.files import part_name
-from songrec.picture import mel_picture
-from songrec.recipe import RECIPE
-from songrec.skips import SkipList
-from songrec.stage import Stage
+from songrec.runs.stage import Stage
+from songrec.sound import audio
+from songrec.sound.audio import load_audio
+from songrec.sound.mel import mel_picture
+from songrec.sound.recipe import RECIPE
+from songrec.store import pictures as picture
+from songrec.store.database import Database
+from songrec.store.skips import SkipList
 
 
 def specs(data, *flags):
@@ -302,7 +303,7 @@ def test_what_a_killed_run_left_is_cleared_also_when_its_number_is_used_again(da
 
 
 def test_what_another_run_removed_first_is_no_error(data):
-    database = Database(data, "Test")
+    database = Database.library(data)
     kept = database.specs_dir / "Album/kept.png"
     kept.parent.mkdir(parents=True)
     kept.touch()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from songrec.splits import draw_test_songs
+from songrec.learning.splits import draw_test_songs
 
 
 @pytest.mark.parametrize("seed", range(5))

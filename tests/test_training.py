@@ -15,13 +15,13 @@ from conftest import Run, on_small_disk, run_script, tree, write_tune
 from PIL import Image
 
 import model
-from songrec import training
-from songrec.arrays import open_arrays
-from songrec.augmentation import SpectrogramMasks
-from songrec.database import Database
-from songrec.plots import draw_confusion
-from songrec.settings import TrainingSettings
-from songrec.statistics import wilson_interval
+from songrec.learning import trainer as training
+from songrec.learning.arrays import open_arrays
+from songrec.learning.augmentation import SpectrogramMasks
+from songrec.learning.plots import draw_confusion
+from songrec.learning.settings import TrainingSettings
+from songrec.learning.statistics import wilson_interval
+from songrec.store.database import Database
 
 LIGHT = ["--architecture", "StridedCNN", "-j", "1"]
 
@@ -313,7 +313,7 @@ def test_a_cpu_computes_in_the_format_it_is_fast_in(train_db, tmp_path, monkeypa
     monkeypatch.setitem(model.ARCHITECTURES, "StridedCNN", few)
     load(train_db, "--size", "0.75")
     settings = TrainingSettings(architecture="StridedCNN", epochs=6, batch_size=8)
-    data = open_arrays(Database(train_db, "Train"))
+    data = open_arrays(Database.training(train_db))
     trainer = training.Trainer(data, settings, tmp_path / "checkpoint.pt", n_threads=1)
     formats = set()
     for layer in trainer.classifier.modules():

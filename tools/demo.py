@@ -17,16 +17,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from songrec import cli
+from songrec.errors import DownloadError, LibraryError
+from songrec.intake.shelf import Shelf
+from songrec.intake.tags import read_tags
+from songrec.names import join_name
+from songrec.store.database import AUDIO_ENDINGS, Database
+from songrec.web.debian import can_download, unpack_package
 
-from songrec import cli  # noqa: E402
-from songrec.database import AUDIO_ENDINGS, Database  # noqa: E402
-from songrec.debian import can_download, unpack_package  # noqa: E402
-from songrec.errors import DownloadError, LibraryError  # noqa: E402
-from songrec.names import join_name  # noqa: E402
-from songrec.shelf import Shelf  # noqa: E402
-from songrec.tags import read_tags  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 FMA_URL = "https://os.unil.cloud.switch.ch/fma/"
 FMA_SONGS_PER_GENRE = 6
@@ -47,7 +46,7 @@ N_ANSWERS = 3
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("--songs", type=Path, metavar="DIR", help="your own music")
     parser.add_argument("--data", type=Path, metavar="DIR", help="default: data/demo")
     parser.add_argument("--model", type=Path, metavar="FILE", help="default: model.pt")
@@ -59,7 +58,7 @@ def demo(args: argparse.Namespace) -> int:
     """Fill a small library and ask it; return the exit status."""
     # Your songs and the open ones do not mix.
     data = (args.data or ROOT / "data" / ("demo-own" if args.songs else "demo")).resolve()
-    database = Database(data, "Test")
+    database = Database.library(data)
     if args.songs:
         run("add_song.py", "--data", data, "--file", args.songs.expanduser().resolve(), "--link")
     elif not (database.root / COMPLETE_MARK).exists() and get_open_music(data, database):
@@ -177,7 +176,7 @@ def run(*command: object, is_shown: bool = True) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(demo, build_parser().parse_args(argv))
+    return cli.run(demo, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -29,14 +29,11 @@ from numpy.lib.npyio import NpzFile
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from model import ARCHITECTURES, StridedCNN  # noqa: E402
-from songrec.checkpoint import TrainedModel, save_model  # noqa: E402
-from songrec.device import to_channels_last  # noqa: E402
-from songrec.errors import LabelError  # noqa: E402
-from songrec.recipe import RECIPE  # noqa: E402
+from model import ARCHITECTURES, StridedCNN
+from songrec.errors import LabelError
+from songrec.network.checkpoint import TrainedModel, save_model
+from songrec.network.device import to_channels_last
+from songrec.sound.recipe import RECIPE
 
 ARCHITECTURE = ARCHITECTURES["StridedCNN"]
 COLUMNS = RECIPE.slice_frames

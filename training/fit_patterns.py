@@ -1,12 +1,12 @@
 """Fit the projection of the patterns: what differs within an album shall count little.
 
 reads   a CSV with the columns path,start_s,label,genre, as prepare.py does
-writes  the projection, as songrec/patterns.npz
+writes  the projection, as songrec/sound/patterns.npz
 
 No teacher and no network: principal components of the standardised patterns, then whitening by
 the covariance within the labels. A minute for 700 clips; the same input gives the same numbers.
 
-    python training/fit_patterns.py clips.csv songrec/patterns.npz
+    python training/fit_patterns.py clips.csv songrec/sound/patterns.npz
 """
 
 import argparse
@@ -15,16 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import tqdm
-from prepare import WINDOW_S, part, read_windows
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from songrec.errors import SongError  # noqa: E402
-from songrec.patterns import N_DIMS, Projection, measure_patterns  # noqa: E402
-from songrec.picture import mel_picture  # noqa: E402
-from songrec.slices import cut  # noqa: E402
-from songrec.timbre import Timbres  # noqa: E402
+from songrec.errors import SongError
+from songrec.sound.mel import mel_picture
+from songrec.sound.patterns import N_DIMS, Projection, measure_patterns
+from songrec.sound.timbre import Timbres
+from songrec.store.slices import cut
+from training.prepare import WINDOW_S, part, read_windows
 
 # Share of a round covariance that is mixed in: few songs a label leave directions unmeasured.
 # Chosen on validation songs, as N_DIMS.

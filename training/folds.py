@@ -25,33 +25,33 @@ from pathlib import Path
 
 import numpy as np
 import tqdm
-from distil import Songs, make_model, sources_of
-from fit_patterns import fit
-from prepare import read_windows
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from songrec import cli
+from songrec.errors import LabelError, UsageError
+from songrec.evaluation import comparison
+from songrec.evaluation.comparison import Subject
+from songrec.evaluation.measures import Scores
+from songrec.evaluation.peers import PEERS
+from songrec.files import fingerprint
+from songrec.names import composed, fold
+from songrec.network.embedder import Embedder
+from songrec.recommend.ranking import RANKINGS
+from songrec.sound.patterns import N_DIMS, measure_patterns
+from songrec.sound.timbre import Timbres
+from songrec.store.database import Database
+from songrec.store.slices import read_slices
+from training.distil import Songs, make_model, sources_of
+from training.fit_patterns import fit
+from training.prepare import read_windows
 
-from songrec import cli, comparison  # noqa: E402
-from songrec.comparison import Subject  # noqa: E402
-from songrec.database import Database  # noqa: E402
-from songrec.embedding import Embedder  # noqa: E402
-from songrec.errors import LabelError, UsageError  # noqa: E402
-from songrec.evaluation import Scores  # noqa: E402
-from songrec.files import fingerprint  # noqa: E402
-from songrec.names import composed, fold  # noqa: E402
-from songrec.patterns import N_DIMS, measure_patterns  # noqa: E402
-from songrec.peers import PEERS  # noqa: E402
-from songrec.ranking import RANKINGS  # noqa: E402
-from songrec.slices import read_slices  # noqa: E402
-from songrec.timbre import Timbres  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = cli.Parser(__doc__)
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("pieces", type=Path)
     parser.add_argument("clips", type=Path)
     parser.add_argument("models", type=Path, help="folder for the folds' networks")
@@ -108,7 +108,7 @@ def clips_in(args: argparse.Namespace) -> tuple[Subject, list[str]]:
     LabelError
         If there is none, or two clips of one name have different labels.
     """
-    database = Database(args.data, "Test")
+    database = Database.library(args.data)
     model = ROOT / "model.pt"
     subject = comparison.open_subject(database, model, cli.options_from(args), split=None)
     label_of: dict[str, str] = {}
@@ -238,7 +238,7 @@ def measure(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the script; return the exit status."""
-    return cli.run(measure, build_parser().parse_args(argv))
+    return cli.run(measure, build_parser(), argv)
 
 
 if __name__ == "__main__":

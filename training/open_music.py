@@ -22,13 +22,10 @@ from pathlib import Path
 
 import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from songrec.debian import unpack_package  # noqa: E402
-from songrec.errors import DownloadError, UndecodableError  # noqa: E402
-from songrec.files import atomic_path  # noqa: E402
-from songrec.recipe import RECIPE  # noqa: E402
+from songrec.errors import DownloadError, UndecodableError
+from songrec.files import atomic_path
+from songrec.sound.recipe import RECIPE
+from songrec.web.debian import unpack_package
 
 ARCHIVES = {".zip", ".pk3"}
 WINDOW_S = 30

@@ -26,17 +26,14 @@ import soxr
 import torch
 import tqdm
 from scipy.fft import irfft, rfft, rfftfreq
-from teacher import RATE_HZ as TEACHER_RATE_HZ
-from teacher import Teacher
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from songrec.audio import load_audio  # noqa: E402
-from songrec.errors import SongError  # noqa: E402
-from songrec.files import atomic_path  # noqa: E402
-from songrec.picture import mel_picture  # noqa: E402
-from songrec.recipe import RECIPE  # noqa: E402
+from songrec.errors import SongError
+from songrec.files import atomic_path
+from songrec.sound.audio import load_audio
+from songrec.sound.mel import mel_picture
+from songrec.sound.recipe import RECIPE
+from training.teacher import RATE_HZ as TEACHER_RATE_HZ
+from training.teacher import Teacher
 
 RATE_HZ, HOP = RECIPE.sample_rate_hz, RECIPE.hop_length
 COLUMNS = RECIPE.slice_frames

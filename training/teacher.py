@@ -20,14 +20,11 @@ import torch.nn.functional as F
 import tqdm
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from songrec.audio import load_audio  # noqa: E402
-from songrec.database import AUDIO_ENDINGS  # noqa: E402
-from songrec.errors import SongError, UnusableAudioError  # noqa: E402
-from songrec.files import atomic_path  # noqa: E402
-from songrec.recipe import RECIPE  # noqa: E402
+from songrec.errors import SongError, UnusableAudioError
+from songrec.files import atomic_path
+from songrec.sound.audio import load_audio
+from songrec.sound.recipe import RECIPE
+from songrec.store.database import AUDIO_ENDINGS
 
 RATE_HZ = 16_000
 HOP = 256

@@ -1,0 +1,46 @@
+"""What to do next, as data: the command-line frame turns it into a command that can be typed."""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from typing import Literal
+
+Kind = Literal["library", "training"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """One command that mends what went wrong, or that comes next.
+
+    Attributes
+    ----------
+    program
+        A root script ("spotify_specs.py"), another program ("make"), or "" for the command that
+        is running, which is to be typed again with `arguments` added.
+    arguments
+        Its arguments, without `--data`, `--model` and `-m`: those come from the run that gives
+        the advice.
+    kind
+        The database that a script with `-m Train|Test` works on; None for other programs.
+    without
+        Flags of the running command that must be left out.
+    """
+
+    program: str
+    arguments: tuple[str, ...] = ()
+    kind: Kind | None = None
+    without: tuple[str, ...] = ()
+
+
+def again(*added: str, without: tuple[str, ...] = ()) -> Advice:
+    """Advise to run the same command again, with flags added or left out."""
+    return Advice("", added, without=without)
+
+
+def as_command(advice: Sequence[Advice]) -> str:
+    """Return advice as a command line, for front ends that know of no flags in use."""
+    lines = []
+    for one in advice:
+        words = ["python", one.program] if one.program.endswith(".py") else [one.program]
+        lines.append(shlex.join([*words, *one.arguments]))
+    return " && ".join(lines)

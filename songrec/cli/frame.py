@@ -1,0 +1,323 @@
+"""The frame that every script runs in: common flags, exit status, one-line errors."""
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import shlex
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from songrec.advice import Advice
+from songrec.errors import InterruptedRunError, SongRecError, UsageError
+from songrec.names import printable
+from songrec.runs.options import Options, available_cores
+from songrec.store.database import Database
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+# The folder of the root scripts; the model that comes with the project lies there too.
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_DATA = Path("data")
+SHIPPED_MODEL = ROOT / "model.pt"
+_MODES = {"training": "Train", "library": "Test"}
+_SCRIPTS_WITH_MODE = {"spotify_specs.py", "spotify_slices.py", "evaluate.py"}
+_SCRIPTS_WITH_MODEL = {"recommender.py", "evaluate.py", "summary.py"}
+_LARGEST_INT = 2**31 - 1
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help is the script's docstring and whose errors are one line.
+
+    Parameters
+    ----------
+    description
+        The script's docstring.
+    file
+        The script's `__file__`.
+    """
+
+    def __init__(self, description: str | None, file: str) -> None:
+        super().__init__(
+            prog=Path(file).resolve().relative_to(ROOT).as_posix(),
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def format_help(self) -> str:
+        """Return the help; what the script does comes first, then its flags."""
+        description, self.description = self.description, None
+        text = super().format_help()
+        self.description = description
+        return f"{(description or '').strip()}\n\n{text}"
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line to stderr and exit with status 2."""
+        self.exit(EXIT_USAGE, f"{self.prog}: {message} (see {self.prog} -h)\n")
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number of at least 1, for argparse."""
+    return _int_from(text, 1)
+
+
+def not_negative_int(text: str) -> int:
+    """Read a whole number of at least 0, for argparse."""
+    return _int_from(text, 0)
+
+
+def _int_from(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is too small: it must be {least} or more")
+    if number > _LARGEST_INT:
+        raise argparse.ArgumentTypeError(f"{text} is too large")
+    return number
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """Read "name=file", for argparse."""
+    name, separator, file = text.partition("=")
+    if not (name and separator and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FILE")
+    return name, Path(file)
+
+
+def refuse_same_names(names: list[str]) -> None:
+    """Raise `UsageError` if two systems to compare have the same name."""
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise UsageError(f"the name {twice[0]!r} is taken: give the file another")
+
+
+def add_vectors_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--vectors`, which names other systems to compare with."""
+    parser.add_argument(
+        "--vectors",
+        action="append",
+        default=[],
+        type=named_file,
+        metavar="NAME=FILE",
+        help="one more system: an .npz with arrays `songs` and `vectors`; may be repeated",
+    )
+
+
+def add_model_flag(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add `--model`, the file of the network; by default the one beside the scripts."""
+    parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="FILE", help=text)
+
+
+def add_data_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--data`, the folder of both databases."""
+    parser.add_argument(
+        "--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="databases (default: data)"
+    )
+
+
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `Options` to a stage's parser."""
+    add_basic_flags(parser)
+    group = parser.add_argument_group("flags every stage shares")
+    group.add_argument("--limit", type=positive_int, metavar="N", help="process at most N songs")
+    group.add_argument("--force", action="store_true", help="redo what is already there")
+    group.add_argument(
+        "--retry-skipped", action="store_true", help="try songs again that were skipped before"
+    )
+    group.add_argument("--dry-run", action="store_true", help="only list what would be done")
+
+
+def add_basic_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `Options` that make sense to every script that reads a database."""
+    group = parser.add_argument_group("flags every script shares")
+    add_data_flag(group)
+    group.add_argument(
+        "-j",
+        "--jobs",
+        type=positive_int,
+        default=available_cores(),
+        metavar="N",
+        help="default: all cores",
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="no bar, no closing line")
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="name each skipped song; show tracebacks"
+    )
+
+
+def add_mode_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `-m Train|Test`, which chooses the database."""
+    parser.add_argument(
+        "-m",
+        "--mode",
+        type=str.capitalize,
+        choices=("Train", "Test"),
+        required=True,
+        help="Train: data/train_db, what the network learns from; "
+        "Test: data/song_db, the songs to recommend among",
+    )
+
+
+def options_from(args: argparse.Namespace) -> Options:
+    """Take the shared flags out of parsed arguments."""
+    fields = {field.name for field in dataclasses.fields(Options)}
+    given = {name: value for name, value in vars(args).items() if name in fields}
+    return Options(**given, as_command=lambda advice: commands(advice, args))
+
+
+def database_from(args: argparse.Namespace) -> Database:
+    """Return the database that `-m Train|Test` and `--data` choose."""
+    of_mode = Database.training if args.mode == "Train" else Database.library
+    return of_mode(args.data)
+
+
+def exit_status(*, all_failed: bool) -> int:
+    """Return the exit status of a run over songs: 1 only where every one of them failed."""
+    return EXIT_FAILED if all_failed else EXIT_OK
+
+
+def run(
+    body: Callable[[argparse.Namespace], int],
+    parser: argparse.ArgumentParser,
+    argv: list[str] | None,
+) -> int:
+    """Parse `argv`, call `body`, and turn known errors and Ctrl-C into a line and an exit status.
+
+    Parameters
+    ----------
+    body
+        The script's work; it returns the exit status.
+    parser
+        The script's parser.
+    argv
+        Arguments without the program's name; None for those of the process.
+
+    Returns
+    -------
+    int
+        0 fine; 1 a known failure, or nothing could be done; 2 wrong usage; 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A song name may hold what the terminal's encoding cannot show; it must not end the run.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    args = parser.parse_args(argv)
+    try:
+        return body(args)
+    except (SongRecError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
+        if getattr(args, "verbose", False) and not isinstance(error, KeyboardInterrupt):
+            traceback.print_exc()
+        status, line = _verdict(error)
+        if isinstance(error, SongRecError) and error.advice:
+            line += f"; run: {commands(error.advice, args, parser.prog, argv)}"
+        if line:
+            print(f"{parser.prog}: {printable(line)}", file=sys.stderr)
+        return status
+
+
+def _verdict(error: BaseException) -> tuple[int, str]:
+    """Return the exit status for an error and the line that reports it."""
+    status, line = EXIT_FAILED, str(error)
+    match error:
+        case UsageError():
+            status = EXIT_USAGE
+        case InterruptedRunError():
+            status = EXIT_INTERRUPTED
+        case KeyboardInterrupt():
+            status, line = EXIT_INTERRUPTED, "interrupted; run the same command to continue"
+        case BrokenPipeError():
+            # The reader of stdout (head, say) has left; a second error at exit helps nobody.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status, line = EXIT_OK, ""
+        case ModuleNotFoundError():
+            line = f"{error.name} is not installed; run: make setup, and use .venv/bin/python"
+        case OSError():
+            line = f"{error.filename}: " if error.filename else ""
+            line += error.strerror or str(error)
+    return status, line
+
+
+def commands(
+    advice: Iterable[Advice],
+    args: argparse.Namespace,
+    prog: str = "",
+    argv: list[str] | None = None,
+) -> str:
+    """Return advice as commands that can be typed as they stand, with the flags in use.
+
+    Parameters
+    ----------
+    advice
+        What to run, in this order.
+    args
+        Of the running script: its `data` and `model` go into the commands.
+    prog, argv
+        The running script and its arguments, for advice to run it again.
+    """
+    return " && ".join(_command(one, args, prog, argv) for one in advice)
+
+
+def _command(advice: Advice, args: argparse.Namespace, prog: str, argv: list[str] | None) -> str:
+    if not advice.program:
+        given = list(sys.argv[1:] if argv is None else argv)
+        kept = [word for word in given if word not in advice.without]
+        return shlex.join([*_script(prog), *kept, *advice.arguments])
+    if not advice.program.endswith(".py"):
+        return shlex.join([advice.program, *advice.arguments])
+    words = _script(advice.program)
+    if advice.program in _SCRIPTS_WITH_MODE and advice.kind:
+        words += ["-m", _MODES[advice.kind]]
+    words += advice.arguments
+    data = getattr(args, "data", DEFAULT_DATA)
+    if data != DEFAULT_DATA and advice.program != "summary.py":
+        words += ["--data", str(data)]
+    model = getattr(args, "model", None)
+    if advice.program in _SCRIPTS_WITH_MODEL and model not in {None, SHIPPED_MODEL}:
+        words += ["--model", str(model)]
+    return shlex.join(words)
+
+
+def _script(name: str) -> list[str]:
+    """Return the interpreter and a script's path, as short as they work from this folder."""
+    on_path = shutil.which("python")
+    python = sys.executable or "python"
+    if (
+        on_path
+        and os.path.realpath(on_path) == os.path.realpath(python)
+        and (Path(on_path).parent == Path(python).parent)
+    ):
+        python = "python"
+    return [_short(Path(python)) if python != "python" else python, _short(ROOT / name)]
+
+
+def _short(path: Path) -> str:
+    """Return a path relative to the current folder where it lies below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def print_json(content: object) -> None:
+    """Print plain values as one line of JSON that any reader takes; NaN becomes null."""
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+    print(json.dumps(_finite(content), ensure_ascii=not is_unicode, allow_nan=False))
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content

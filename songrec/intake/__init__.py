@@ -1,0 +1,1 @@
+"""Bringing songs into a library."""

@@ -1,0 +1,1 @@
+"""Training a classifier: labels, splits, arrays, epochs, figures."""

@@ -1,0 +1,1 @@
+"""The trained network: its file, where it computes, and how it embeds."""

@@ -1,0 +1,289 @@
+"""The library to recommend among: every song with what it is compared by."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from songrec.advice import again
+from songrec.errors import LibraryError, UnknownSongError
+from songrec.files import fingerprint
+from songrec.names import fold
+from songrec.recommend.lookup import NameIndex
+from songrec.recommend.ranking import (
+    N_REFERENCES,
+    Ranking,
+    cosine_similarities,
+    measure_scales,
+    similarities,
+)
+from songrec.runs.options import Options
+from songrec.runs.stage import Stage
+from songrec.store.database import Database, SliceFolder, Song
+from songrec.store.descriptions import Descriptions, Scales
+from songrec.store.marks import check_mark
+from songrec.store.skips import SkipList
+from songrec.store.vectors import StoredSongs, VectorStore, known_fingerprints
+
+if TYPE_CHECKING:
+    from songrec.network.embedder import Embedder
+
+# With fewer songs there is no telling what distance is usual: the ranking is then by cosine.
+MIN_REFERENCES = 16
+# Songs whose scales are measured, some seconds, before they are kept.
+_SCALES_AT_ONCE = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Library:
+    """Songs and what they are compared by; row `i` of everything belongs to `songs[i]`.
+
+    Attributes
+    ----------
+    references
+        Songs that show what distance is usual.
+    waiting
+        Songs in `songs/` that have no vector: not sliced yet, or skipped.
+    has_audio
+        Whether `songs/` holds any song. Without it every song may be an answer; with it only
+        those whose file is there.
+    folded
+        Title -> `fold` of it, as far as the database remembers.
+    """
+
+    database: Database
+    songs: list[Song]
+    descriptions: Descriptions
+    scales: Scales
+    references: Descriptions
+    waiting: list[Song]
+    has_audio: bool = True
+    folded: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_small(self) -> bool:
+        """Tell whether there are too few songs to know what distance is usual."""
+        return len(self.references) < MIN_REFERENCES
+
+    def similarities(self, query: Descriptions, ranking: Ranking) -> np.ndarray:
+        """Return the similarity of one song to every song [shape=(n,)].
+
+        From 0 to 1 in the full ranking; cosines, in a small library too, may be below 0.
+        """
+        if ranking == "cosine" or self.is_small:
+            return cosine_similarities(self.descriptions.vectors, query.vectors[0])
+        query_scale = measure_scales(query, self.references)
+        return similarities(self.descriptions, self.scales, query, query_scale)
+
+    def subset(self, rows: list[int]) -> "Library":
+        """Return the library as it would be with only these songs, references drawn anew."""
+        descriptions = self.descriptions[rows]
+        songs = [self.songs[row] for row in rows]
+        references = draw_references(descriptions, [song.key for song in songs])
+        scales = measure_scales(descriptions, references)
+        return dataclasses.replace(
+            self,
+            songs=songs,
+            descriptions=descriptions,
+            scales=scales,
+            references=references,
+            waiting=[],
+        )
+
+    @functools.cached_property
+    def _names(self) -> NameIndex:
+        songs = [*self.songs, *self.waiting]
+        titles = [song.title for song in songs]
+        return NameIndex(songs, [self.folded.get(title) or fold(title) for title in titles])
+
+    def find(self, name: str) -> int:
+        """Return the row of the one song that goes by `name`.
+
+        Raises
+        ------
+        AmbiguousSongError, UnknownSongError, UsageError
+            As `NameIndex.find` does; a song that is waiting is an error that says why.
+        """
+        row = self._names.find(name)
+        if row >= len(self.songs):
+            raise self._why_waiting(self.waiting[row - len(self.songs)])
+        return row
+
+    def _why_waiting(self, song: Song) -> UnknownSongError:
+        for skip in SkipList(self.database.skipped_csv).read():
+            if skip.song in {song.name, song.key}:
+                return UnknownSongError(
+                    f"{song.title!r} was skipped: {skip.reason}", again("--retry-skipped")
+                )
+        if self.database.slices_path(song.key).exists():
+            return UnknownSongError(
+                f"{song.title!r} has no vector yet; run the same command without --limit"
+            )
+        steps = (self.database.make_specs(), self.database.make_slices())
+        return UnknownSongError(f"{song.title!r} is not analysed yet", *steps)
+
+
+def open_library(
+    database: Database, model: str, load_network: "Callable[[], Embedder]", options: Options
+) -> Library:
+    """Embed what is new or changed, forget what is gone, and return all songs with vectors.
+
+    Parameters
+    ----------
+    model
+        Digest of the model.
+    load_network
+        Returns the network; called only if there is something to embed.
+
+    Raises
+    ------
+    LibraryError
+        If no song has slices.
+    RecipeMismatchError
+        If the slices were made with another recipe.
+    """
+    prints = _fingerprints(database)
+    with VectorStore(database.vectors_db, model) as store:
+        stored = store.load()
+        current = {key for key in prints if stored.fingerprints.get(key) == prints[key]}
+        gone = stored.fingerprints.keys() - prints.keys()
+        if options.force or len(current) < len(prints):
+            _embed(
+                database, load_network, options, store=store, prints=prints, is_current=is_current
+            )
+        store.remove(gone)
+        if options.force or gone or len(current) < len(prints):
+            stored = store.load()
+        stored, references = _update_scales(store, stored)
+        library = _join(database, stored, prints, references)
+        return dataclasses.replace(library, folded=_folded_titles(library, store))
+
+
+def list_new_songs(database: Database, model: str, options: Options) -> list[str]:
+    """Return the keys of the songs that `open_library` would embed."""
+    prints = _fingerprints(database)
+    known = known_fingerprints(database.vectors_db, model)
+    stage = Stage("vectors", database, options, made_by=model)
+    todo = stage.select(_folders(database, prints), lambda f: known.get(f.key) == prints[f.key])
+    return [folder.key for folder in todo]
+
+
+def _folders(database: Database, prints: dict[str, str]) -> list[SliceFolder]:
+    return [SliceFolder(key, database.slices_path(key), key, key) for key in prints]
+
+
+def _fingerprints(database: Database) -> dict[str, str]:
+    """Return key -> fingerprint of every folder of slices."""
+    check_mark(database.slices_dir, database.make_specs("--force"), database.make_slices("--force"))
+    keys = database.slice_keys()
+    if not keys:
+        raise LibraryError(
+            f"no slices in {database.slices_dir.absolute()}",
+            database.make_specs(),
+            database.make_slices(),
+        )
+    return {key: fingerprint(database.slices_path(key)) for key in keys}
+
+
+def _embed(
+    database: Database,
+    load_network: "Callable[[], Embedder]",
+    options: Options,
+    *,
+    store: VectorStore,
+    prints: dict[str, str],
+    current: set[str],
+) -> None:
+    """Make and store the vectors of new and changed songs."""
+    folders = _folders(database, prints)
+    with Stage("vectors", database, options, made_by=store.model) as stage:
+        if store.was_damaged:
+            stage.tell(f"{store.path} was damaged and was put aside; embedding all songs again")
+        todo = stage.select(folders, lambda folder: folder.key in current)
+        if todo:
+            embedder = load_network()
+
+            def embed(folder: SliceFolder) -> None:
+                description = embedder.describe_folder(folder.path)
+                store.put(folder.key, prints[folder.key], description)
+
+            for _ in stage.map_here(embed, todo):
+                pass
+        stage.forget_absent(folders)
+
+
+def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs, Descriptions]:
+    """Measure the scales that are missing; draw new references when the library has outgrown them.
+
+    Up to `N_REFERENCES` songs, all are references, drawn anew with every change; from there on
+    only when the library has doubled or halved, so that a new song costs one measurement.
+    """
+    n_songs = len(stored.fingerprints)
+    drawn = store.references()
+    is_new = np.isnan(stored.scales.mean[:, 0])
+    n_then = drawn[0] if drawn else 0
+    has_changed = n_then != n_songs or is_new.any()
+    is_outgrown = not n_then / 2 < n_songs < n_then * 2
+    if drawn is None or is_outgrown or (n_then < N_REFERENCES and has_changed):
+        drawn = (n_songs, draw_references(stored.descriptions, list(stored.fingerprints)))
+        store.put_references(*drawn)
+        store.commit()  # What follows takes minutes in a large library; others may read meanwhile.
+        missing = np.arange(n_songs)
+    else:
+        missing = np.flatnonzero(is_new)
+    if len(missing):
+        keys = list(stored.fingerprints)
+        scales = Scales(stored.scales.mean.copy(), stored.scales.deviation.copy())
+        for rows in np.array_split(missing, -(-len(missing) // _SCALES_AT_ONCE)):
+            measured = measure_scales(stored.descriptions[rows], drawn[1])
+            scales.mean[rows], scales.deviation[rows] = measured.mean, measured.deviation
+            store.put_scales([keys[row] for row in rows], measured)
+            store.commit()
+        stored = dataclasses.replace(stored, scales=scales)
+    return stored, drawn[1]
+
+
+def draw_references(descriptions: Descriptions, keys: list[str]) -> Descriptions:
+    """Draw up to `N_REFERENCES` songs, by the digests of their keys: the same ones every time."""
+    digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+    order = sorted(range(len(keys)), key=digests.__getitem__)
+    return descriptions[np.sort(order[:N_REFERENCES]).astype(np.int64)]
+
+
+def _join(
+    database: Database, stored: StoredSongs, prints: dict[str, str], references: Descriptions
+) -> Library:
+    """Match vectors with the audio files; where `songs/` holds any, it says what exists."""
+    by_key = {song.key: song for song in database.songs_if_any()}
+    songs, rows = [], []
+    for row, (key, made_from) in enumerate(stored.fingerprints.items()):
+        if made_from != prints.get(key) or (by_key and key not in by_key):
+            continue
+        songs.append(by_key.get(key) or Song(key, key, key, database.songs_dir / key))
+        rows.append(row)
+    if not songs:
+        raise LibraryError(
+            f"no song could be embedded; the reasons are in {database.skipped_csv}",
+            again("--retry-skipped"),
+        )
+    with_vector = {song.key for song in songs}
+    waiting = [song for key, song in by_key.items() if key not in with_vector]
+    descriptions, scales = stored.descriptions, stored.scales
+    if len(rows) < len(descriptions):  # else a large library would be copied for nothing
+        descriptions, scales = descriptions[rows], scales[rows]
+    return Library(
+        database, songs, descriptions, scales, references, waiting, has_audio=bool(by_key)
+    )
+
+
+def _folded_titles(library: Library, store: VectorStore) -> dict[str, str]:
+    """Return title -> folded title, and remember those that the database does not have."""
+    known = store.folded_titles()
+    titles = {song.title for song in [*library.songs, *library.waiting]}
+    new = {title: fold(title) for title in sorted(titles - known.keys())}
+    if new:
+        store.put_folded_titles(new)
+    return known | new

@@ -1,0 +1,72 @@
+"""Answers that are not all the same: few of one artist, one version of a recording."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from songrec.names import fold, split_name
+from songrec.store.database import Song
+
+# What a title says when it names another issue of the same recording, or a live twin of it.
+_VERSION_WORDS = (
+    r"live|remaster(ed)?|re-?recorded|version|edit|edition|mono|stereo|demo|acoustic|unplugged|"
+    r"take|bonus( track)?|explicit|clean"
+)
+# The version word comes last, or first before a place or a year; "(We Live In Time)" is a title.
+_VERSION = (
+    rf"(?![^)\]]*\b(re)?mix\b)([^)\]-]*\b({_VERSION_WORDS})\W*(\d{{4}})?"
+    rf"|({_VERSION_WORDS})\s+(at|from|in|on|\d)[^)\]]*)"
+)
+_BRACKETED = re.compile(rf"[(\[]\s*{_VERSION}\s*[)\]]", re.IGNORECASE)
+_DASHED = re.compile(rf"\s-\s{_VERSION}\s*$", re.IGNORECASE)
+_TRACK_NUMBER = re.compile(r"(\d{1,2}-)?\d{1,3}\.?")
+
+
+def recording_of(name: str) -> tuple[str, str]:
+    """Return artist and title of a song's name, folded, without what tells versions apart.
+
+    A remix is another recording; a remaster or a live take is a version.
+    """
+    artist, title = split_name(name)
+    if _TRACK_NUMBER.fullmatch(artist):
+        artist = ""
+    plain = _DASHED.sub("", _BRACKETED.sub("", title))
+    return fold(artist), fold(plain) or fold(title)
+
+
+def varied(
+    rows: Iterable[int],
+    songs: list[Song],
+    queries: Iterable[str],
+    *,
+    max_per_artist: int,
+    keep_versions: bool,
+) -> Iterator[int]:
+    """Pass on the rows of songs, leaving out what would make the answer monotonous.
+
+    Parameters
+    ----------
+    rows
+        Best first.
+    songs
+        `songs[row]` is the song of a row.
+    queries
+        Names of the songs that were asked for; versions of them are no answers either.
+    max_per_artist
+        Most songs of one artist; 0 for no limit. Songs without artist are not limited.
+    keep_versions
+        Also pass on versions of a recording that was passed on, or asked for.
+    """
+    seen = {recording_of(name) for name in queries}
+    n_of_artist: Counter[str] = Counter()
+    for row in rows:
+        recording = recording_of(songs[row].title)
+        artist = recording[0]
+        # A bare title ("Intro") says too little to call two songs the same.
+        if artist and not keep_versions and recording in seen:
+            continue
+        if artist and max_per_artist and n_of_artist[artist] >= max_per_artist:
+            continue
+        seen.add(recording)
+        n_of_artist[artist] += 1
+        yield row

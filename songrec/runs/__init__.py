@@ -1,0 +1,1 @@
+"""One run over many songs: options, progress, worker processes, the stages."""

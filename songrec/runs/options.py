@@ -1,0 +1,48 @@
+"""The options that every run over songs shares."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+
+from songrec.advice import Advice, as_command
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a run goes about its songs.
+
+    Attributes
+    ----------
+    jobs
+        Processes, or threads of the network, to use.
+    limit
+        Most songs to do in this run; None for all.
+    force
+        Do again what is already there.
+    retry_skipped
+        Try again what was skipped before.
+    dry_run
+        Only list what would be done.
+    quiet
+        No bar and no closing line.
+    verbose
+        Name each skipped song.
+    as_command
+        Turns advice into a command line, with the flags that the user has given.
+    """
+
+    jobs: int = dataclasses.field(default_factory=available_cores)
+    limit: int | None = None
+    force: bool = False
+    retry_skipped: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    as_command: Callable[[Sequence[Advice]], str] = as_command

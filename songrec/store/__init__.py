@@ -1,0 +1,1 @@
+"""What is kept on disk: the folders of a library and its embedded database."""

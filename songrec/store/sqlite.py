@@ -1,0 +1,91 @@
+"""The embedded databases of a library: opened one way, with errors that name the file."""
+
+import contextlib
+import errno
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from songrec.advice import Advice
+from songrec.errors import LibraryError
+from songrec.files import raise_if_full
+
+BUSY_TIMEOUT_S = 60.0
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# The low byte is the kind of an error; the rest says more about it.
+_KIND = 0xFF
+
+
+def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """Open a database, and make its tables where they are missing.
+
+    Parameters
+    ----------
+    schema
+        Statements that make the tables; run once, on a file of another version.
+    version
+        Of the schema, kept as `PRAGMA user_version`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
+    try:
+        if version_of(connection) != version:
+            connection.executescript(f"BEGIN;{schema};PRAGMA user_version = {version:d};COMMIT;")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open an existing database for reading; nothing is written, not even beside it."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, timeout=BUSY_TIMEOUT_S, uri=True)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of a database's schema; 0 for a new file."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Tell a file that is no intact database from one that cannot be used just now."""
+    return _kind(error) in _DAMAGE
+
+
+@contextlib.contextmanager
+def translated(path: Path, *advice: Advice) -> Iterator[None]:
+    """Turn what SQLite raises into errors that name the file.
+
+    Parameters
+    ----------
+    path
+        The database.
+    *advice
+        What mends a damaged one.
+
+    Raises
+    ------
+    DiskFullError
+        If there is no space left.
+    LibraryError
+        If another run keeps it locked, or it is damaged, or cannot be written.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        kind = _kind(error)
+        if kind == sqlite3.SQLITE_FULL:
+            raise_if_full(OSError(errno.ENOSPC, str(error)), path)
+        if kind in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            raise LibraryError(
+                f"{path} is in use by another run; wait until that has ended and run the same "
+                "command again"
+            ) from error
+        damage = " is damaged" if kind in _DAMAGE else " cannot be used"
+        raise LibraryError(f"{path}{damage} ({error})", *advice) from error
+
+
+def _kind(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & _KIND

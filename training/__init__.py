@@ -1,0 +1,1 @@
+"""How the shipped network and projection were made; see README.md."""
