@@ -13,7 +13,6 @@ from conftest import run_script, write_tune
 from PIL import Image
 
 import model
-from songrec.cli import Options
 from songrec.errors import LabelError, RecipeMismatchError
 from songrec.evaluation.comparison import open_subject
 from songrec.evaluation.measures import (
@@ -33,6 +32,7 @@ from songrec.learning.classification import classification_text, classify_test_s
 from songrec.learning.statistics import wilson_interval
 from songrec.network.checkpoint import TrainedModel, save_model
 from songrec.recommend.library import open_library
+from songrec.runs.options import Options
 from songrec.store.database import Database
 from songrec.store.pictures import write_spec
 from songrec.store.slices import write_slices

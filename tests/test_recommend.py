@@ -724,7 +724,7 @@ def test_a_locked_database_is_no_empty_one(tmp_path, monkeypatch):
 
 def test_others_may_write_while_scales_are_measured_and_a_kill_loses_few(library, monkeypatch):
     from songrec import library as module
-    from songrec.cli import Options
+    from songrec.runs.options import Options
     from songrec.store.database import Database
 
     database = Database.library(library / "data")

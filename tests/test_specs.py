@@ -14,8 +14,8 @@ import torch
 from conftest import ROOT, SAMPLE_RATE_HZ, on_small_disk, run_script, tree, tune, write_tune
 from PIL import Image
 
-from songrec.cli import Options
 from songrec.files import part_name
+from songrec.runs.options import Options
 from songrec.runs.stage import Stage
 from songrec.sound import audio
 from songrec.sound.audio import load_audio

@@ -151,9 +151,7 @@ def open_library(
         current = {key for key in prints if stored.fingerprints.get(key) == prints[key]}
         gone = stored.fingerprints.keys() - prints.keys()
         if options.force or len(current) < len(prints):
-            _embed(
-                database, load_network, options, store=store, prints=prints, is_current=is_current
-            )
+            _embed(database, load_network, options, store=store, prints=prints, current=current)
         store.remove(gone)
         if options.force or gone or len(current) < len(prints):
             stored = store.load()
