@@ -1,10 +1,13 @@
 """Names: safe on disk, folded for look-up, split into artist and title."""
 
+import random
+import timeit
+
 import pytest
 
 from songrec.errors import AmbiguousSongError, UnknownSongError
 from songrec.names import assign_keys, fold, safe_name, split_name
-from songrec.recommend.lookup import find_song
+from songrec.recommend.lookup import NameIndex
 from songrec.store.database import Song
 
 
@@ -72,18 +75,18 @@ SONGS = library(
     ],
 )
 def test_look_up_finds(asked, found):
-    assert find_song(asked, SONGS).name == found
+    assert SONGS[NameIndex(SONGS).find(asked)].name == found
 
 
 def test_look_up_does_not_guess():
     with pytest.raises(AmbiguousSongError, match=r"fits 2 songs.*SIA - chandelier"):
-        find_song("sia chandelier", SONGS)
+        NameIndex(SONGS).find("sia chandelier")
     with pytest.raises(AmbiguousSongError, match=r"sub/Dan - Same\.mp3"):
-        find_song("Dan - Same", SONGS)
+        NameIndex(SONGS).find("Dan - Same")
     with pytest.raises(UnknownSongError, match=r"nearest: Sia - Chandelier"):
-        find_song("Sia - Chandeleir", library("Sia - Chandelier", "Ann - One"))
+        NameIndex(library("Sia - Chandelier", "Ann - One")).find("Sia - Chandeleir")
     with pytest.raises(UnknownSongError):
-        find_song("!!!", SONGS)
+        NameIndex(SONGS).find("!!!")
 
 
 def test_folding_keeps_what_are_letters_in_other_scripts():
@@ -97,3 +100,17 @@ def test_folding():
     assert fold("Beyoncé — Déjà-Vu!") == "beyonce deja vu"
     assert fold("Straße") == fold("STRASSE")
     assert fold("東京 - 歌") == "東京 歌"
+
+
+def test_a_name_longer_than_a_file_name_may_be_gets_the_nearest_songs():
+    with pytest.raises(UnknownSongError, match=r"nearest: Sia - Chandelier"):
+        NameIndex(library("Sia - Chandelier", "Ann - One")).find("Sia Chandelier" * 30 + ".mp3")
+
+
+def test_looking_up_among_100_000_titles_is_quick():
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyzäéß", k=6)) for _ in range(3000)]
+    songs = library(*(" ".join(rng.sample(words, 4)) + f" - {n}" for n in range(100_000)))
+    index = NameIndex(songs)
+    best_s = min(timeit.repeat(lambda: index.find(songs[70_000].title), number=1, repeat=5))
+    assert best_s < 0.05

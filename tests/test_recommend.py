@@ -97,7 +97,7 @@ def answer_of(folder, *args):
 
 def vectors_of(folder, column="vector"):
     with sqlite3.connect(folder / "data/song_db/vectors.db") as connection:
-        return dict(connection.execute(f"SELECT key, {column} FROM songs_3"))
+        return dict(connection.execute(f"SELECT key, {column} FROM songs"))
 
 
 def test_the_answer_as_text_and_json(prepared):
@@ -322,7 +322,7 @@ def test_a_name_means_its_song_also_while_that_waits(library):
     write_tune(songs / "Artist 0 - Song 1.wav", seconds=6.5, seed=50)
     for name in ("Artist 0 - Song 1", "Artist 0 - Song 1.wav"):
         done = recommend(library, name)
-        assert done.returncode == 1 and "is not ready yet; run: python" in done.stderr
+        assert done.returncode == 1 and "is not analysed yet; run: " in done.stderr
     assert recommend(library, "Artist 0 - Song 1 (live)").returncode == 0
 
 
@@ -404,7 +404,7 @@ def test_only_what_is_new_or_changed_is_embedded(library):
     (songs / "Artist 0 - Song 2.wav").unlink()
     waiting = recommend(library, "New - Song")
     assert waiting.returncode == 1
-    assert "not ready yet" in waiting.stderr and "spotify_specs.py" in waiting.stderr
+    assert "not analysed yet" in waiting.stderr and "spotify_specs.py" in waiting.stderr
     gone = answer_of(library, "Artist 0 - Song 0", "30", "--max-per-artist", "0")
     assert "Artist 0 - Song 2" not in [r["song"] for r in gone["recommendations"]]
     for script in ("spotify_specs.py", "spotify_slices.py"):
@@ -706,16 +706,16 @@ def test_a_dry_run_leaves_a_damaged_database_where_it_is(library):
 
 def test_a_locked_database_is_no_empty_one(tmp_path, monkeypatch):
     from songrec.errors import LibraryError
-    from songrec.store import vectors
+    from songrec.store import sqlite, vectors
 
-    monkeypatch.setattr(vectors, "_BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.1)
     path = tmp_path / "vectors.db"
     assert vectors.known_fingerprints(path, "model") == {}
     with vectors.VectorStore(path, "model"):
         pass
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(LibraryError, match="another run is at it"):
+        with pytest.raises(LibraryError, match="in use by another run"):
             vectors.known_fingerprints(path, "model")
     assert vectors.known_fingerprints(path, "model") == {}
     path.write_bytes(b"no database" * 1000)
@@ -723,26 +723,26 @@ def test_a_locked_database_is_no_empty_one(tmp_path, monkeypatch):
 
 
 def test_others_may_write_while_scales_are_measured_and_a_kill_loses_few(library, monkeypatch):
-    from songrec import library as module
-    from songrec.runs.options import Options
+    from songrec.recommend import library as module
+    from songrec.recommend.recommender import Recommender
     from songrec.store.database import Database
 
     database = Database.library(library / "data")
     recommend(library, "Artist 0 - Song 0")
     with contextlib.closing(sqlite3.connect(database.vectors_db)) as db, db:
-        db.execute("UPDATE reference_songs_3 SET n_library = 1000")  # outgrown: all anew
+        db.execute("UPDATE reference_songs SET n_library = 1000")  # outgrown: all anew
     measured = []
 
     def measure(songs, references):
         with contextlib.closing(sqlite3.connect(database.vectors_db, timeout=0)) as db:
             db.execute("BEGIN IMMEDIATE")
-            done = db.execute("SELECT count(*) FROM songs_3 WHERE scale IS NOT NULL").fetchone()
+            done = db.execute("SELECT count(*) FROM songs WHERE scale IS NOT NULL").fetchone()
         measured.append(done[0])
         return measure_scales(songs, references)
 
     measure_scales = module.measure_scales
     monkeypatch.setattr(module, "measure_scales", measure)
     monkeypatch.setattr(module, "_SCALES_AT_ONCE", 10)
-    opened = module.open_library(database, ROOT / "model.pt", Options(jobs=1, quiet=True))
+    opened = Recommender.open(library / "data", library / "model.pt", jobs=1).library
     assert measured == [0, 8, 16]
     assert len(opened.songs) == 24 and np.isfinite(opened.scales.mean).all()

@@ -25,13 +25,21 @@ def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
         Statements that make the tables; run once, on a file of another version.
     version
         Of the schema, kept as `PRAGMA user_version`.
+
+    Raises
+    ------
+    LibraryError
+        If the file has a newer schema.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
     try:
-        if version_of(connection) != version:
+        found = version_of(connection)
+        if found > version:
+            raise LibraryError(f"{path} was written by a newer version of this project")
+        if found < version:
             connection.executescript(f"BEGIN;{schema};PRAGMA user_version = {version:d};COMMIT;")
-    except sqlite3.Error:
+    except (sqlite3.Error, LibraryError):
         connection.close()
         raise
     return connection

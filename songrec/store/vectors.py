@@ -23,6 +23,9 @@ _Buffer = bytes | bytearray
 _Row = tuple[str | bytes | int | None, ...]
 _VERSION = 1
 _SCHEMA = """
+-- Of other layouts nothing is kept: it can be made again from the slices.
+DROP TABLE IF EXISTS songs;
+DROP TABLE IF EXISTS reference_songs;
 CREATE TABLE IF NOT EXISTS songs_3 (
     key TEXT PRIMARY KEY,       -- of the song, as in slices/
     fingerprint TEXT NOT NULL,  -- of its folder of slices when it was embedded
