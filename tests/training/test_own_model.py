@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import run_script, write_tune
+
+from tests.running import run_script
+from tests.tunes import write_tune
 
 # Of MSD-musicnn: kernels of its convolutions, and how many channels each gives.
 KERNELS = [

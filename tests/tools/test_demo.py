@@ -7,10 +7,11 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
-from conftest import run_script, write_tune
-from test_recommend import write_model
 
 from songrec.web import debian
+from tests.models import write_model
+from tests.running import run_script
+from tests.tunes import write_tune
 
 # Where nobody listens: FMA cannot be reached through it.
 NO_WEB = {
@@ -68,8 +69,6 @@ def test_songs_that_are_not_there_end_it_in_one_line(data, model, tmp_path):
 
 
 # --- open music --------------------------------------------------------------------------------
-
-
 def write_command(folder, name, body):
     folder.mkdir(exist_ok=True)
     path = folder / name

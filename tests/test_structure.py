@@ -1,22 +1,21 @@
-"""The house itself: layering, sizes, help texts and the commands the documents name."""
+"""The project's structure: layers, sizes and requirements."""
 
 import ast
-import importlib
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_script
+
+from tests.running import ROOT
 
 SCRIPTS = sorted(p.name for p in ROOT.glob("*.py") if p.name != "model.py")
+
+
 MODULES = sorted((ROOT / "songrec").glob("*.py"))
-DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "training/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-]
+
+
 HEAVY = {"torch", "torchaudio", "librosa", "matplotlib", "pandas", "scipy", "PIL", "soundfile"}
 
 
@@ -92,68 +91,6 @@ def test_scripts_start_light_and_fit_on_two_screens(script):
     code += f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def commands_in(text):
-    """Return the argument lists of the lines that call a root script."""
-    found = []
-    for line in text.splitlines():
-        match = re.match(r"\s*(?:\$ )?(?:\.venv/bin/)?python3? ((?:\w+/)*\w+\.py\b.*)$", line)
-        if match:
-            found.append(shlex.split(match[1].partition("  #")[0], comments=True))
-    return found
-
-
-def check_command(words):
-    script, *arguments = words
-    path = ROOT / script
-    assert path.exists(), script
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # as when it is run: scripts there import each other
-    importlib.import_module(path.stem).build_parser().parse_args(arguments)
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help_says_what_it_does_and_names_commands_that_work(script):
-    done = run_script(script, "-h", env={"COLUMNS": "100"})
-    assert done.returncode == 0
-    docstring = ast.get_docstring(ast.parse((ROOT / script).read_text()))
-    first = docstring.splitlines()[0]
-    assert done.stdout.startswith(first)
-    assert "reads" in docstring and "writes" in docstring
-    examples = [words for words in commands_in(docstring) if words[0] == script]
-    assert len(examples) >= 2
-    for words in examples:
-        check_command(words)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_in_the_documents_work(document):
-    text = document.read_text(encoding="utf-8")
-    commands = commands_in(text)
-    for words in commands:
-        check_command(words)
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"^\s*(?:\$ )?make (\w+)", text, re.MULTILINE))
-    assert named <= targets
-    assert commands or named
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_in_the_documents_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8")):
-        if not re.match(r"https?:", target):
-            assert (document.parent / target).exists(), target
-
-
-def test_contributors_are_told_what_every_module_is_for():
-    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert not [m.name for m in MODULES if m.stem != "__init__" and f"`{m.name}`" not in told]
-
-
-def test_no_document_has_an_unfilled_place():
-    for document in DOCUMENTS:
-        assert "@@" not in document.read_text(encoding="utf-8"), document
 
 
 def test_public_functions_are_documented():

@@ -1,6 +1,5 @@
-"""Spectrograms to slices, and both stages killed at random moments."""
+"""What every stage does when it is killed, interrupted or run twice at once."""
 
-import dataclasses
 import os
 import random
 import shutil
@@ -10,87 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import ROOT, Run, on_small_disk, run_script, tree, write_tune
-from PIL import Image
 
-from songrec import files
-from songrec.store.pictures import read_origin, read_picture, save_png
-from songrec.store.skips import SkipList
-
-
-def stage(script, data, *flags):
-    return run_script(script, "-m", "Test", "--data", data, *flags)
-
-
-def test_slices_are_the_spectrograms_consecutive_columns(data):
-    write_tune(data / "song_db/songs/sub/Ann - One.wav", seconds=10)
-    stage("spotify_specs.py", data)
-    done = stage("spotify_slices.py", data)
-    assert done.returncode == 0 and "1 done" in done.stderr
-    spec = np.asarray(Image.open(data / "song_db/specs/sub/Ann - One.png"))
-    folder = data / "song_db/slices/sub/Ann - One"
-    assert sorted(p.name for p in folder.iterdir()) == ["0000.png", "0001.png", "0002.png"]
-    for number in range(3):
-        cut = np.asarray(Image.open(folder / f"{number:04d}.png"))
-        assert cut.shape == (128, 128)
-        assert np.array_equal(cut, spec[:, number * 128 : (number + 1) * 128])
-
-
-def test_follows_the_spectrograms(data, songs):
-    stage("spotify_specs.py", data)
-    assert "4 done" in stage("spotify_slices.py", data).stderr
-    assert "0 done, 4 already there" in stage("spotify_slices.py", data).stderr
-    write_tune(songs / "Ann - One.wav", seed=70, seconds=7)
-    (songs / "Bob - Four.wav").unlink()
-    stage("spotify_specs.py", data)
-    done = stage("spotify_slices.py", data)
-    assert "1 done, 2 already there, 0 skipped, 1 of removed songs deleted" in done.stderr
-    assert len(list((data / "song_db/slices/Ann - One").iterdir())) == 2
-    assert not (data / "song_db/slices/Bob - Four").exists()
-
-
-def test_damaged_and_foreign_pictures_are_skipped(data, songs):
-    stage("spotify_specs.py", data)
-    specs = data / "song_db/specs"
-    whole = (specs / "Ann - One.png").read_bytes()
-    (specs / "Ann - One.png").write_bytes(whole[: len(whole) // 2])
-    Image.new("RGB", (300, 128)).save(specs / "Ann - Two.png")
-    Image.new("L", (100, 128)).save(specs / "Bob - Three.png")
-    done = stage("spotify_slices.py", data)
-    assert done.returncode == 0
-    assert "1 done, 0 already there, 3 skipped" in done.stderr
-    reasons = {s.song: s.reason for s in SkipList(data / "song_db/skipped.csv").read()}
-    assert "not a picture" in reasons["Ann - One"]
-    assert "not a grey picture" in reasons["Ann - Two"]
-    assert "shorter than one slice" in reasons["Bob - Three"]
-
-
-def test_a_full_disk_stops_the_run(data, songs):
-    stage("spotify_specs.py", data)
-    done = on_small_disk(data, 30, ["spotify_slices.py", "-m", "Test", "--data", data])
-    assert done.returncode == 1
-    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
-    assert ".part" not in done.stdout
-
-
-def test_spectrograms_of_another_recipe_are_not_cut(data, songs):
-    """As after `--force --limit 1` under a new recipe: the mark is new, the pictures are not."""
-    stage("spotify_specs.py", data)
-    for path in (data / "song_db/specs").glob("*.png"):
-        origin = read_origin(path)
-        save_png(path, read_picture(path), dataclasses.replace(origin, recipe="old"))
-    done = stage("spotify_slices.py", data)
-    assert done.returncode == 1 and "4 skipped" in done.stderr
-    assert "another recipe" in (data / "song_db/skipped.csv").read_text()
-
-
-def test_without_spectrograms_it_says_what_to_run(data):
-    done = stage("spotify_slices.py", data)
-    assert done.returncode == 1
-    assert "spotify_specs.py -m Test" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+from tests.running import ROOT, Run, run_script, tree
+from tests.store.test_slices import stage
+from tests.tunes import write_tune
 
 
 def is_at_work(session):
@@ -116,22 +39,6 @@ def wait_for_workers(session):
 def n_finished(files):
     """Count the pictures that have their final names."""
     return sum(name.endswith(".png") and ".part" not in name for name in files)
-
-
-def test_what_is_replaced_goes_only_when_its_successor_stands(tmp_path, monkeypatch):
-    final = tmp_path / "song"
-    final.mkdir()
-    (final / "old").touch()
-
-    def remove(path):
-        assert (final / "new").exists()
-        shutil.rmtree(path)
-
-    monkeypatch.setattr(files, "remove_path", remove)
-    with files.atomic_path(final) as part:
-        part.mkdir()
-        (part / "new").touch()
-    assert list(tmp_path.iterdir()) == [final]
 
 
 @pytest.mark.parametrize("script", ["spotify_specs.py", "spotify_slices.py"])

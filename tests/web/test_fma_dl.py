@@ -6,17 +6,22 @@ import io
 import signal
 import zipfile
 
-import loopback
 import pytest
-from conftest import Run, run_script, shell_on_small_disk, tree, wait_for, write_tune
 
 from songrec.errors import DownloadError
 from songrec.files import one_at_a_time
 from songrec.store.database import Database
 from songrec.web import download, fma
+from tests import loopback
+from tests.running import Run, run_script, shell_on_small_disk, tree, wait_for
+from tests.tunes import write_tune
 
 GENRES = ["Rock", "Folk"]
+
+
 PER_GENRE = 5
+
+
 DROPS = [1, 30_000, 70_001, 120_000, 150_000]
 
 
@@ -413,6 +418,8 @@ def test_too_small_a_disk_is_told_before_the_download(server, tmp_path, size_kib
 
 # The check beforehand is taken out: the disk gets full behind its back.
 UNCHECKED = "from songrec import download, fma; download.check_space = fma.check_space = "
+
+
 UNCHECKED += "lambda *a: None; "
 
 

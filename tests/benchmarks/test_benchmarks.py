@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLE_RATE_HZ, run_script, tune
 
 from songrec.sound.mel import mel_picture
+from tests.running import run_script
+from tests.tunes import SAMPLE_RATE_HZ, tune
 
 N_SONGS = 3
 

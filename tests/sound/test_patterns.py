@@ -18,13 +18,15 @@ from songrec.sound.patterns import (
     spectral_pattern,
 )
 from songrec.sound.timbre import Timbres
+from tests.tunes import tune
 
 FRAMES_PER_S = 22_050 / 512
+
+
 PINNED = [130.0, 89.73, 7.0, -0.0, 16.08]
 
 
 def slices_of(seed, n_slices=10):
-    from conftest import tune
 
     from songrec.sound.mel import mel_picture
     from songrec.store.slices import cut

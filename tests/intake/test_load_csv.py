@@ -13,20 +13,22 @@ import sys
 import zipfile
 from pathlib import Path
 
-import fake_spotdl
-import loopback
 import mutagen
 import pytest
-from conftest import Run, run_script, shell_on_small_disk, tree, wait_for, write_tune
 
 from songrec.errors import LibraryError, UsageError
 from songrec.web import catalogue, download
 from songrec.web.ledger import Entry, Ledger
+from tests import fake_spotdl, loopback
+from tests.running import Run, run_script, shell_on_small_disk, tree, wait_for
+from tests.tunes import write_tune
 
 COLUMNS = [
     "", "track_id", "artists", "album_name", "track_name", "popularity", "duration_ms", "explicit",
     "danceability", "track_genre",
 ]  # fmt: skip
+
+
 GENRES = ["blues", "jazz", "rock"]
 
 

@@ -1,0 +1,248 @@
+"""add_song.py: one's own files with ugly names, links with a fake spotdl and with the real one."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from songrec.errors import LibraryError
+from songrec.intake.batch import recommend_command
+from songrec.intake.shelf import find_audio
+from songrec.store.database import Song
+from tests.intake.adding import HOSTILE, TRACK_URL, add, leftovers, names, tagged
+from tests.running import Run, shell_on_small_disk, tree
+from tests.tunes import write_tune
+
+
+# One's own files
+def test_files_and_folders_come_in_and_go_through(data, tmp_path):
+    music = tmp_path / "music"
+    tagged(music / "x.mp3", "Ann", "One")
+    write_tune(music / "deep" / "Bob - Two.flac", seed=1)
+    (music / "cover.jpg").write_bytes(b"no music")
+    (music / "._x.mp3").write_bytes(b"what macOS leaves")
+    single = write_tune(tmp_path / "Cid - Three.m4a", seed=2)
+    done = add(data, "--file", music, single)
+    assert done.returncode == 0, done.stderr
+    assert names(data) == ["Ann - One.mp3", "Bob - Two.flac", "Cid - Three.m4a"]
+    for name in ("Ann - One", "Bob - Two", "Cid - Three"):
+        assert (data / "song_db" / "specs" / f"{name}.png").exists()
+        assert (data / "song_db" / "slices" / name / "0000.png").exists()
+    assert f'python recommender.py -m Recommend --data {data} "Ann - One"' in done.stdout
+    assert "songs: 3 came, 0 already there, 0 failed" in done.stderr
+    assert not leftovers(data)
+
+
+def test_twice_adds_nothing(data, tmp_path):
+    for number in range(3):
+        tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
+    add(data, "--file", tmp_path / "music")
+    before = tree(data / "song_db" / "songs")
+    done = add(data, "--file", tmp_path / "music")
+    assert done.returncode == 0
+    assert "songs: 0 came, 3 already there, 0 failed" in done.stderr
+    assert "specs: 0 done, 3 already there" in done.stderr
+    assert tree(data / "song_db" / "songs") == before
+
+
+def test_the_same_bytes_under_another_name_are_there(data, tmp_path):
+    one = write_tune(tmp_path / "Ann - One.mp3")
+    other = Path(shutil.copy(one, tmp_path / "Zoe - Nine.mp3"))
+    done = add(data, "--file", one, other)
+    assert "1 came, 1 already there" in done.stderr
+    assert names(data) == ["Ann - One.mp3"]
+
+
+def test_the_same_song_in_another_format_is_there(data, tmp_path):
+    one = write_tune(tmp_path / "a" / "Ann - One.flac")
+    command = ["ffmpeg", "-v", "error", "-i", one, "-b:a", "96k", tmp_path / "ann - öne.mp3"]
+    subprocess.run(command, check=True)
+    done = add(data, "--file", one, tmp_path / "ann - öne.mp3")
+    assert "1 came, 1 already there" in done.stderr
+    assert names(data) == ["Ann - One.flac"]
+
+
+def test_another_song_of_the_same_name_gets_a_number(data, tmp_path):
+    files = [write_tune(tmp_path / str(n) / "Ann - One.wav", seed=n * 7) for n in range(3)]
+    for _ in range(2):
+        add(data, "--file", *files)
+        assert names(data) == ["Ann - One (2).wav", "Ann - One (3).wav", "Ann - One.wav"]
+
+
+def test_hostile_tags_and_names_stay_inside(data, tmp_path):
+    music = tmp_path / "music"
+    for number, (artist, title) in enumerate(HOSTILE):
+        tagged(music / f"{number}.mp3", artist, title, seed=number)
+    for number, name in enumerate([b"-x.mp3", b"$HOME.mp3", b"\xff\xfe.mp3", b"\xc3\xa9.mp3"]):
+        write_tune(tmp_path / "t.mp3", seed=50 + number).rename(music / os.fsdecode(name))
+    before = {path for path in tmp_path.rglob("*") if data not in path.parents}
+    for expected in ("19 came, 0 already there", "0 came, 19 already there"):
+        done = add(data, "--file", music, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stderr
+    assert {path for path in tmp_path.rglob("*") if data not in path.parents} == before
+    assert not (tmp_path / "evil").exists()
+    found = names(data)
+    assert len(found) == 19
+    assert all(len(os.fsencode(name)) <= 200 and name[0] not in "-.~" for name in found)
+    assert all(path.is_file() for path in (data / "song_db" / "songs").iterdir()), "no folders"
+    assert "AC_DC - T_N_T.mp3" in found
+
+
+@pytest.mark.parametrize("name", ['a "b" $c', "it's", "`x`", "plain", "!history", "\\"])
+def test_the_printed_command_is_safe_to_type(name):
+    song = Song(f"{name}.mp3", name, name, Path(f"{name}.mp3"))
+    line = recommend_command(song, Path("my data"))
+    line = line.replace("python recommender.py", "printf '%s\\n'")
+    typed = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert typed.stdout.splitlines() == ["-m", "Recommend", "--data", "my data", name]
+
+
+def test_link_leaves_the_file_where_it_is(data, tmp_path):
+    source = write_tune(tmp_path / "Ann - One.mp3")
+    for expected in ("1 came", "1 already there"):
+        done = add(data, "--link", "--file", source)
+        assert expected in done.stderr
+    link = data / "song_db" / "songs" / "Ann - One.mp3"
+    assert link.is_symlink()
+    assert link.resolve() == source
+    assert (data / "song_db" / "slices" / "Ann - One" / "0000.png").exists()
+
+
+def test_dry_run_writes_nothing(data, tmp_path):
+    source = tagged(tmp_path / "x.mp3", "Ann", "One")
+    for flags, told in (
+        (["--file", source], f"add {source} as Ann - One"),
+        (["-u", TRACK_URL], ""),
+    ):
+        done = add(data, "--dry-run", *flags)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == (told or f"add {TRACK_URL}")
+        assert not list(data.iterdir())
+
+
+def test_dry_run_lists_only_what_would_come(data, tmp_path):
+    for number in range(3):
+        tagged(tmp_path / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
+    add(data, "--file", tmp_path / "0.mp3")
+    listed = add(data, "--file", tmp_path, "--dry-run")
+    assert listed.stdout.splitlines() == [
+        f"add {tmp_path}/{number}.mp3 as Ann - Song {number}" for number in (1, 2)
+    ]
+    one = add(data, "--file", tmp_path, "--dry-run", "--limit", "1")
+    assert one.stdout.splitlines() == [f"add {tmp_path}/1.mp3 as Ann - Song 1"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_passed_over(tmp_path, monkeypatch):
+    song = write_tune(tmp_path / "music/Ann - One.mp3")
+    (tmp_path / "music/lost+found").mkdir()
+    scandir = os.scandir
+
+    def refusing(folder):
+        if Path(folder).name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    # The tests may run as root, whom no permission stops.
+    monkeypatch.setattr(os, "scandir", refusing)
+    told = []
+    assert find_audio([tmp_path / "music"], told.append) == [song]
+    assert told == [
+        f"cannot read folder {tmp_path}/music/lost+found: Permission denied; passed over"
+    ]
+    with pytest.raises(LibraryError, match="cannot read folder"):
+        find_audio([tmp_path / "music/lost+found"], told.append)
+
+
+def test_songs_that_are_in_the_library_are_there(data, songs):
+    done = add(data, "--file", songs)
+    assert "0 came, 4 already there" in done.stderr
+    assert "specs: 4 done" in done.stderr
+
+
+def test_a_bad_file_is_skipped_with_its_reason(data, tmp_path):
+    (tmp_path / "Ann - Bad.mp3").write_bytes(b"text named mp3" * 100)
+    write_tune(tmp_path / "Bob - Good.mp3")
+    done = add(data, "--file", tmp_path / "Ann - Bad.mp3", tmp_path / "Bob - Good.mp3")
+    assert done.returncode == 0
+    assert "specs: 1 done, 0 already there, 1 skipped" in done.stderr
+    assert "Ann - Bad" in (data / "song_db" / "skipped.csv").read_text()
+
+
+def test_what_is_not_there_is_told(data, tmp_path):
+    done = add(data, "--file", tmp_path / "nowhere")
+    assert done.returncode == 1
+    assert "there is no file or folder" in done.stderr
+    (tmp_path / "notes.txt").write_text("la la la")
+    done = add(data, "--file", tmp_path / "notes.txt")
+    assert "is no audio file" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = add(data, "--file", tmp_path / "empty")
+    assert done.returncode == 1
+    assert "no audio files in" in done.stderr
+
+
+def test_a_killed_run_leaves_whole_songs_and_is_taken_up(data, tmp_path):
+    for number in range(12):
+        tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
+    child = Run("add_song.py", "--data", data, "--file", tmp_path / "music")
+    songs = data / "song_db" / "songs"
+    while len(list(songs.glob("*.mp3")) if songs.exists() else []) < 5:
+        assert child.poll() is None
+    child.kill()
+    child.wait()
+    sources = {path.read_bytes() for path in (tmp_path / "music").iterdir()}
+    assert {path.read_bytes() for path in songs.glob("*.mp3")} <= sources
+    done = add(data, "--file", tmp_path / "music")
+    assert done.returncode == 0, done.stderr
+    assert len(names(data)) == 12
+    assert len(list((data / "song_db" / "slices").glob("*/0000.png"))) == 12
+
+
+def test_two_runs_at_once_add_each_song_once(data, tmp_path):
+    for number in range(10):
+        tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
+    runs = [Run("add_song.py", "--data", data, "--file", tmp_path / "music") for _ in range(2)]
+    for run in runs:
+        _, told = run.communicate()
+        assert run.returncode == 0, told
+    assert names(data) == sorted(f"Ann - Song {n}.mp3" for n in range(10))
+
+
+def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
+    song = write_tune(tmp_path / "Ann - One.mp3")
+    (data / "song_db").mkdir()
+    with FileLock(data / "song_db" / ".shelf.lock"):
+        run = Run("add_song.py", "--data", data, "--file", song)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(2)
+        # The other run brings the same song.
+        shutil.copy(song, data / "song_db" / "songs" / "Ann - One.mp3")
+    _, told = run.communicate()
+    assert "0 came, 1 already there" in told
+
+
+def test_a_full_disk_ends_the_run(tmp_path):
+    for number in range(8):
+        tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
+    script = (
+        '"$PYTHON" add_song.py --data "$DISK" '
+        f"--file '{tmp_path}/music'; echo status $?; ls -l \"$DISK/song_db/songs\"; "
+        f'cat "$DISK"/song_db/songs/*.mp3 > \'{tmp_path}/whole\'; ls -A "$DISK/song_db"'
+    )
+    done = shell_on_small_disk(tmp_path, 100, script, {})
+    assert "status 1" in done.stdout
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert ".part" not in done.stdout
+    whole = b"".join((tmp_path / "music" / f"{n}.mp3").read_bytes() for n in range(8))
+    assert whole.startswith((tmp_path / "whole").read_bytes()), "only whole songs"
+
+
+def test_usage(data):
+    assert add(data).returncode == 2
+    assert add(data, "-u", TRACK_URL, "--link").returncode == 2
+    assert add(data, "--file", "x", "--all").returncode == 2
