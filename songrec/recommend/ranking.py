@@ -37,7 +37,8 @@ def cosine_similarities(library: np.ndarray, query: np.ndarray) -> np.ndarray:
     np.ndarray [shape=(n,), dtype=float32]
     """
     norms = np.sqrt(np.einsum("ij,ij->i", library, library)) * np.linalg.norm(query)
-    return np.clip(library @ query / norms, -1.0, 1.0)
+    cosines: np.ndarray = np.clip(library @ query / norms, -1.0, 1.0)
+    return cosines
 
 
 def distances(library: Descriptions, query: Descriptions) -> np.ndarray:
@@ -86,7 +87,8 @@ def similarities(
     score += (found - scales.mean) / scales.deviation
     # Equal shares: docs/MODEL_CARD.md. Halved: the mean of both songs' points of view.
     mixed = score.mean(axis=1) / 2.0
-    return 1.0 / (1.0 + np.exp(np.clip(mixed, -500.0, 500.0)))
+    similarity: np.ndarray = 1.0 / (1.0 + np.exp(np.clip(mixed, -500.0, 500.0)))
+    return similarity
 
 
 def best_rows(similarity: np.ndarray, exclude: Collection[int]) -> list[int]:

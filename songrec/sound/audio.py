@@ -122,8 +122,10 @@ def _to_mono(block: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(block[:, 0])
     if block.shape[1] == 2:
         # numpy's mean over a short last axis costs ten times as much.
-        return (block[:, 0] + block[:, 1]) * np.float32(0.5)
-    return block.mean(axis=1, dtype=np.float32)
+        mono: np.ndarray = (block[:, 0] + block[:, 1]) * np.float32(0.5)
+        return mono
+    average: np.ndarray = block.mean(axis=1, dtype=np.float32)
+    return average
 
 
 def _decode_with_ffmpeg(path: Path, cause: Exception) -> tuple[np.ndarray, str | None]:

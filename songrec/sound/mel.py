@@ -32,7 +32,8 @@ def mel_picture(samples: np.ndarray) -> np.ndarray:
     level_db -= level_db.max()
     np.maximum(level_db, -RECIPE.top_db, out=level_db)
     grey = np.rint((level_db / RECIPE.top_db + 1.0) * 255.0).astype(np.uint8)
-    return grey[::-1]
+    picture: np.ndarray = grey[::-1]
+    return picture
 
 
 def _mel_power(samples: np.ndarray) -> np.ndarray:

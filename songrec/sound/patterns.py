@@ -78,7 +78,8 @@ def spectral_pattern(level_db: np.ndarray) -> np.ndarray:
     np.ndarray [shape=(n_bands * 10,)]
     """
     blocks = np.sort(_blocks(level_db, width=10, hop=5), axis=2)
-    return np.percentile(blocks, 90, axis=0).ravel()
+    pattern: np.ndarray = np.percentile(blocks, 90, axis=0).ravel()
+    return pattern
 
 
 def fluctuation_pattern(level_db: np.ndarray) -> np.ndarray:
@@ -97,7 +98,8 @@ def fluctuation_pattern(level_db: np.ndarray) -> np.ndarray:
     strength = np.abs(np.fft.rfft(blocks * np.hanning(_PULSE_FRAMES).astype(np.float32), axis=2))
     bounds = itertools.pairwise(_PULSE_BINS)
     speeds = np.stack([strength[:, :, low:high].mean(axis=2) for low, high in bounds], axis=2)
-    return np.log1p(np.percentile(speeds, 60, axis=0)).ravel()
+    pattern: np.ndarray = np.log1p(np.percentile(speeds, 60, axis=0)).ravel()
+    return pattern
 
 
 def correlation_pattern(level_db: np.ndarray) -> np.ndarray:
@@ -118,7 +120,8 @@ def correlation_pattern(level_db: np.ndarray) -> np.ndarray:
     norms = np.sqrt(np.einsum("nbt,nbt->nb", blocks, blocks)) + RECIPE.top_db * 1e-3
     unit = blocks / norms[:, :, None]
     pairs = np.triu_indices(level_db.shape[0], 1)
-    return np.percentile((unit @ unit.transpose(0, 2, 1))[:, *pairs], 50, axis=0)
+    pattern: np.ndarray = np.percentile((unit @ unit.transpose(0, 2, 1))[:, *pairs], 50, axis=0)
+    return pattern
 
 
 def contrast_pattern(level_db: np.ndarray) -> np.ndarray:
@@ -136,7 +139,8 @@ def contrast_pattern(level_db: np.ndarray) -> np.ndarray:
     pieces = np.array_split(level_db, level_db.shape[1] // _SORTED_FRAMES + 1, axis=1)
     contrast = np.concatenate([_contrast(piece) for piece in pieces], axis=1)
     blocks = np.sort(_blocks(contrast, width=20, hop=10), axis=2)
-    return np.percentile(blocks, 50, axis=0)[:, ::4].ravel()
+    pattern: np.ndarray = np.percentile(blocks, 50, axis=0)[:, ::4].ravel()
+    return pattern
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,11 +187,15 @@ class Projection:
 
     def apply(self, patterns: np.ndarray) -> np.ndarray:
         """Return the vectors [shape=(n, N_DIMS)] of patterns [shape=(n, n_patterns)]."""
-        return self.standardise(patterns) @ self.basis - self.offset
+        vectors: np.ndarray = self.standardise(patterns) @ self.basis - self.offset
+        return vectors
 
     def standardise(self, patterns: np.ndarray) -> np.ndarray:
         """Return how many deviations patterns lie from the mean, at most `_FARTHEST`."""
-        return np.clip((patterns - self.centre) / self.spread, -_FARTHEST, _FARTHEST)
+        standardised: np.ndarray = np.clip(
+            (patterns - self.centre) / self.spread, -_FARTHEST, _FARTHEST
+        )
+        return standardised
 
 
 @functools.cache
@@ -208,7 +216,8 @@ def projection_digest() -> str:
 def pattern_vector(slices: np.ndarray, timbre: Timbres) -> np.ndarray:
     """Return one song's vector [shape=(N_DIMS,), dtype=float32] by the shipped projection."""
     patterns = np.concatenate(measure_patterns(slices, timbre))
-    return shipped_projection().apply(patterns[None])[0]
+    vector: np.ndarray = shipped_projection().apply(patterns[None])[0]
+    return vector
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
@@ -219,12 +228,14 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
 def _contrast(level_db: np.ndarray) -> np.ndarray:
     """Return the two loudest minus the two softest bands of 16 ranges [shape=(16, n_frames)]."""
     ranges = np.sort(level_db.reshape(16, RECIPE.n_mels // 16, -1), axis=1)
-    return ranges[:, -2:].mean(axis=1) - ranges[:, :2].mean(axis=1)
+    contrast: np.ndarray = ranges[:, -2:].mean(axis=1) - ranges[:, :2].mean(axis=1)
+    return contrast
 
 
 def _bands(level_db: np.ndarray, n_bands: int) -> np.ndarray:
     """Average neighbouring bands down to `n_bands`."""
-    return level_db.reshape(n_bands, RECIPE.n_mels // n_bands, -1).mean(axis=1)
+    averages: np.ndarray = level_db.reshape(n_bands, RECIPE.n_mels // n_bands, -1).mean(axis=1)
+    return averages
 
 
 def _blocks(x: np.ndarray, *, width: int, hop: int) -> np.ndarray:

@@ -67,7 +67,8 @@ class Timbres:
     @property
     def deviation(self) -> np.ndarray:
         """The coefficients' standard deviations [shape=(n, N_COEFFICIENTS)]."""
-        return np.sqrt(self.covariance[:, np.diagonal(_PLACE)])
+        deviation: np.ndarray = np.sqrt(self.covariance[:, np.diagonal(_PLACE)])
+        return deviation
 
     def to_numbers(self) -> np.ndarray:
         """Return the songs as rows of `N_NUMBERS` float32, for storing."""
@@ -130,4 +131,5 @@ def _cosine_basis() -> np.ndarray:
 
 def _log_determinant(upper: np.ndarray) -> np.ndarray:
     """Return the logarithms of determinants, of matrices given by their upper triangles."""
-    return np.linalg.slogdet(upper[:, _PLACE])[1].astype(np.float32)
+    logarithms: np.ndarray = np.linalg.slogdet(upper[:, _PLACE])[1].astype(np.float32)
+    return logarithms

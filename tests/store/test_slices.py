@@ -1,12 +1,17 @@
 """Spectrograms to slices, and both stages killed at random moments."""
 
 import dataclasses
+import shutil
+import subprocess
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from songrec.errors import BadPictureError
 from songrec.store.pictures import read_origin, read_picture, save_png
 from songrec.store.skips import SkipList
+from songrec.store.slices import read_slices
 from tests.running import on_small_disk, run_script
 from tests.tunes import write_tune
 
@@ -82,3 +87,37 @@ def test_without_spectrograms_it_says_what_to_run(data):
     assert done.returncode == 1
     assert "spotify_specs.py -m Test" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_slice_that_went_missing_is_noticed(data):
+    folder = data / "song_db"
+    write_tune(folder / "songs/Ann - One.wav", seconds=7)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", data)
+    slices = folder / "slices/Ann - One"
+    (slices / "0001.png").unlink()
+    with pytest.raises(BadPictureError, match="holds 1 of 2 slices"):
+        read_slices(slices)
+    done = run_script("spotify_slices.py", "-m", "Test", "--data", data)
+    assert "1 done" in done.stderr and (slices / "0001.png").exists()
+
+
+def test_what_lies_behind_a_link_is_neither_listed_nor_deleted(data, tmp_path):
+    folder = data / "song_db"
+    elsewhere = tmp_path / "elsewhere"
+    write_tune(folder / "songs/Ann - One.wav")
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", data)
+    subprocess.run(["cp", "-a", folder / "slices/Ann - One", elsewhere], check=True)
+    (folder / "slices/link").symlink_to(elsewhere)
+    (folder / "slices/loop").symlink_to(folder / "slices")
+    kept = folder / "slices/not ours"
+    kept.mkdir()
+    Image.new("L", (128, 128)).save(kept / "0000.png")
+    (folder / "slices/Gone - Two").mkdir()
+    shutil.copy(elsewhere / "0000.png", folder / "slices/Gone - Two")
+    (folder / "slices/Gone - Two/notes.txt").write_text("mine")
+    done = run_script("spotify_slices.py", "-m", "Test", "--data", data)
+    assert done.returncode == 0 and "1 of removed songs deleted" in done.stderr
+    assert (elsewhere / "0000.png").exists() and (kept / "0000.png").exists()
+    assert [path.name for path in (folder / "slices/Gone - Two").iterdir()] == ["notes.txt"]
