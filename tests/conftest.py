@@ -5,10 +5,10 @@ import signal
 
 # Two test processes keep two cores busy; more threads would only wait for each other.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import pytest
 
-from tests.running import SERVER
 from tests.training_data import write_slices, write_tracks
 from tests.tunes import write_tune
 
@@ -28,10 +28,6 @@ def train_db(data):
         write_slices(data, song, 1 + number % 3, grey=80 * (number // 3 % 2))
     write_tracks(data, rows)
     return data
-
-
-def pytest_sessionfinish():
-    SERVER.close()
 
 
 @pytest.fixture
