@@ -23,6 +23,7 @@ from songrec import cli
 
 if TYPE_CHECKING:
     from songrec.intake.batch import Intake
+    from songrec.store.database import Song
 
 MAX_PRINTED = 10
 
@@ -48,49 +49,55 @@ def build_parser() -> argparse.ArgumentParser:
 def add_songs(args: argparse.Namespace) -> int:
     """Bring the songs in and carry them through to their slices; return the exit status."""
     from songrec.errors import UsageError
-    from songrec.intake.batch import Intake, check_recipe, recommend_command
+    from songrec.intake.batch import Intake
+    from songrec.runs.prepare import check_recipe
     from songrec.store.database import Database
 
     if args.link and not args.file:
         raise UsageError("--link goes with --file")
     if args.all and not args.url:
         raise UsageError("--all goes with --url")
-    options = cli.options_from(args)
     database = Database.library(args.data)
     check_recipe(database)
-    with Intake(database, options, tell_failures=True) as intake:
-        if args.file:
-            add_files(args, intake)
-        else:
-            add_link(args, intake)
+    intake = Intake(database, cli.options_from(args), tell_failures=True)
+    add = add_files if args.file else add_link
+    add(args, intake)
     if args.dry_run:
         return cli.EXIT_OK
     songs = intake.placed_songs()
-    status = intake.carry(songs) if songs else intake.exit_status
-    for song in songs[:MAX_PRINTED]:
-        print(recommend_command(song, args.data))
-    if len(songs) > MAX_PRINTED:
-        print(f"# and {len(songs) - MAX_PRINTED} more songs")
-    return status
+    is_any_ready = intake.carry(songs) if songs else False
+    print_next(args, intake, songs)
+    return cli.exit_status(all_failed=intake.all_failed or (bool(songs) and not is_any_ready))
+
+
+def print_next(args: argparse.Namespace, intake: "Intake", songs: "list[Song]") -> None:
+    """Print what recommends by the new songs; by one that was there if it is the only one."""
+    from songrec.intake.batch import recommend_step
+    from songrec.names import printable
+
+    new = [song for song in songs if intake.placed[song.path]]
+    if not new and len(songs) == 1 and not args.quiet:
+        new = songs
+    for song in new[:MAX_PRINTED]:
+        print(printable(cli.commands([recommend_step(song)], args)))
+    if len(new) > MAX_PRINTED:
+        print(f"# and {len(new) - MAX_PRINTED} more songs")
 
 
 def add_files(args: argparse.Namespace, intake: "Intake") -> None:
     """Put the given files, and all audio files in the given folders, onto the shelf."""
     from songrec.intake.shelf import find_audio
     from songrec.intake.tags import song_name
+    from songrec.names import printable
 
-    paths = find_audio(args.file, intake.tell)
+    paths = find_audio(args.file, intake.progress.tell)
     if args.dry_run:
         new = (path for path in paths if intake.shelf.same(path, song_name(path)) is None)
         for path in itertools.islice(new, args.limit):
-            print(cli.printable(f"add {path} as {song_name(path)}"))
+            print(printable(f"add {path} as {song_name(path)}"))
         return
-    with intake.bar(len(paths)):
-        for path in paths:
-            # What is there already does not count, or a second run would never get further.
-            if intake.n_came == args.limit:
-                break
-            intake.add_file(path, song_name(path), "link" if args.link else "copy")
+    with intake:
+        intake.add_files(paths, "link" if args.link else "copy")
 
 
 def add_link(args: argparse.Namespace, intake: "Intake") -> None:
@@ -106,7 +113,7 @@ def add_link(args: argparse.Namespace, intake: "Intake") -> None:
     if args.dry_run:
         print(f"add {link.url}")
         return
-    with Ledger(intake.database.root / "downloads.db") as ledger:
+    with intake, Ledger(intake.database.root / "downloads.db") as ledger:
         ledger.forget_gone(lambda file: (intake.database.songs_dir / file).exists())
         file = ledger.file_of(link.id)
         if file:
@@ -119,8 +126,7 @@ def add_link(args: argparse.Namespace, intake: "Intake") -> None:
             if not args.retry_skipped:
                 failed = ledger.ids("failed")
                 entries = [entry for entry in entries if entry.track_id not in failed]
-            with intake.bar(len(entries)):
-                intake.download(entries, ledger)
+            intake.download(entries, ledger)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,8 +14,6 @@ A broken download goes on where it stopped: run the same command again.
 
 import argparse
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from songrec import cli
@@ -38,9 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-verify", action="store_true", help="take zips whose SHA-1 is not FMA's"
     )
     parser.add_argument("--keep-zip", action="store_true", help="keep the zips after unpacking")
-    parser.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
-    )
+    cli.add_data_flag(parser)
     parser.add_argument(
         "-j", "--jobs", type=cli.positive_int, default=4, metavar="N", help="songs at once, with "
         "--limit (default: 4)",
@@ -53,14 +49,15 @@ def build_parser() -> argparse.ArgumentParser:
 def bring_songs(args: argparse.Namespace) -> int:
     """Bring what is missing; return the exit status."""
     from songrec.files import one_at_a_time
+    from songrec.runs.progress import Progress
     from songrec.store.database import Database
     from songrec.web import fma
 
-    start_s = time.monotonic()
     database = Database.training(args.data)
+    progress = Progress("fma", cli.options_from(args), ("done", "already there", "missing"))
     base_url = (args.url or fma.BASE_URL).rstrip("/") + "/"
     with one_at_a_time(database.root, "fma_dl"):
-        # A table that cannot be added to is told before the download, not after it.
+        # A table that cannot be added to is reported before the download, not after it.
         fma.read_table(database.tracks_csv)
         tracks = read_list(args, database, base_url)
         wanted = fma.pick(tracks, args.limit) if args.limit else tracks
@@ -72,14 +69,11 @@ def bring_songs(args: argparse.Namespace) -> int:
             # Also after Ctrl-C: what is there is in the table.
             fma.write_table(database, wanted)
             left = fma.missing(database, wanted)
-            if not args.quiet:
-                print(
-                    f"fma: {len(todo) - len(left)} done, {len(wanted) - len(todo)} already there, "
-                    f"{len(left)} missing, {time.monotonic() - start_s:.1f} s"
-                    + ("" if left else "; next: python spotify_specs.py -m Train"),
-                    file=sys.stderr,
-                )
-    return cli.EXIT_OK if len(left) < len(wanted) else cli.EXIT_FAILED
+            progress.count["done"] = len(todo) - len(left)
+            progress.count["already there"] = len(wanted) - len(todo)
+            progress.count["missing"] = len(left)
+            progress.close(next_steps=() if left else (database.make_specs(),))
+    return cli.exit_status(all_failed=len(left) == len(wanted))
 
 
 def read_list(args: argparse.Namespace, database: "Database", base_url: str) -> "list[Track]":

@@ -45,7 +45,9 @@ def load_songs(args: argparse.Namespace) -> int:
     """Bring a sample in and carry it through to its slices; return the exit status."""
     from songrec.errors import SpotdlError
     from songrec.files import one_at_a_time
-    from songrec.intake.batch import Intake, check_recipe
+    from songrec.intake.batch import Intake, recommend_step
+    from songrec.names import printable
+    from songrec.runs.prepare import check_recipe
     from songrec.store.database import Database
     from songrec.web.ledger import Ledger
 
@@ -55,25 +57,25 @@ def load_songs(args: argparse.Namespace) -> int:
     # A dry run writes nothing, so it needs no lock, which would be a file.
     lock = nullcontext() if args.dry_run else one_at_a_time(database.root, "load_csv")
     with lock, Ledger(database.root / "downloads.db", dry_run=args.dry_run) as ledger:
-        with Intake(database, cli.options_from(args), tell_failures=False) as intake:
-            entries = sample(args, intake, ledger)
-            if args.dry_run:
-                for entry in entries:
-                    print(cli.printable(f"{entry.genre}: {entry.name}"))
-                return cli.EXIT_OK
-            try:
-                with intake.bar(len(entries)):
-                    intake.download(entries, ledger)
-            except SpotdlError as error:
-                stopped_by = error  # what came before it is still made ready
+        intake = Intake(database, cli.options_from(args), tell_failures=False)
+        entries = sample(args, intake, ledger)
+        if args.dry_run:
+            for entry in entries:
+                print(printable(f"{entry.genre}: {entry.name}"))
+            return cli.EXIT_OK
+        try:
+            with intake:
+                intake.download(entries, ledger)
+        except SpotdlError as error:
+            stopped_by = error  # what came before it is still made ready
         # All songs, so that those of a run that was killed here get theirs too.
-        status = intake.exit_status
-        if not intake.shelf.is_empty:
-            next_command = 'python recommender.py -m Recommend "artist - song"'
-            status = intake.carry(database.songs(), next_command)
+        all_failed = intake.all_failed
+        songs = database.songs_if_any()
+        if songs:
+            all_failed |= not intake.carry(songs, recommend_step(songs[0]))
     if stopped_by:
         raise stopped_by
-    return status
+    return cli.exit_status(all_failed=all_failed)
 
 
 def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "list[Entry]":
@@ -94,7 +96,7 @@ def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "lis
         ledger.retry_failed(wish.sample, wish.genres)
     left = ledger.wanted(wish.sample)
     if left:
-        intake.tell(f"going on with {len(left)} songs drawn before")
+        intake.progress.tell(f"going on with {len(left)} songs drawn before")
         return left[: args.limit]
     known = ledger.ids("came", "failed")
     with TemporaryDirectory(prefix="songrec-") as scratch:

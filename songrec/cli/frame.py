@@ -276,14 +276,14 @@ def _command(advice: Advice, args: argparse.Namespace, prog: str, argv: list[str
     words = _script(advice.program)
     if advice.program in _SCRIPTS_WITH_MODE and advice.kind:
         words += ["-m", _MODES[advice.kind]]
-    words += advice.arguments
     data = getattr(args, "data", DEFAULT_DATA)
     if data != DEFAULT_DATA and advice.program != "summary.py":
         words += ["--data", str(data)]
     model = getattr(args, "model", None)
     if advice.program in _SCRIPTS_WITH_MODEL and model not in {None, SHIPPED_MODEL}:
         words += ["--model", str(model)]
-    return shlex.join(words)
+    # Last, so that one more argument can be typed after them.
+    return shlex.join([*words, *advice.arguments])
 
 
 def _script(name: str) -> list[str]:

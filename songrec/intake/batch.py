@@ -4,23 +4,23 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import shlex
-import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import tqdm
-
-from songrec.cli.frame import EXIT_FAILED, EXIT_OK, Options
+from songrec.advice import Advice, again
 from songrec.errors import SongError, SpotdlError
 from songrec.files import part_name, raise_if_full, remove_path, remove_stale_part
-from songrec.intake.shelf import How, Shelf
+from songrec.intake.shelf import How, Placed, Shelf
+from songrec.runs.options import Options
+from songrec.runs.progress import Progress
 from songrec.store.database import Database, Song
 from songrec.web import spotdl
 from songrec.web.ledger import Entry, Ledger
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # spotdl takes 6 s to start; what a killed run loses is a batch.
 _BATCH_SONGS = 12
@@ -28,84 +28,85 @@ _MAX_FAILURES_IN_A_ROW = 24
 
 
 class Intake:
-    """Counts what comes, with a bar; as a context it prints the closing line, also after Ctrl-C.
+    """Puts songs into the library and counts them; as a context it prints the closing line.
+
+    Parameters
+    ----------
+    options
+        As of any run; `limit` is for new songs.
+    tell_failures
+        Whether each song that failed is named.
 
     Attributes
     ----------
-    n_came, n_there, n_failed
-        Songs new here, here before, and not to be had.
     placed
-        The files in `songs/` of all that were asked for and are there now.
+        Where each song that was asked for is in `songs/`: True if it is new there.
+    progress
+        Counts songs that came, were already there, and failed.
     """
 
     def __init__(self, database: Database, options: Options, *, tell_failures: bool) -> None:
         self.database = database
         self.options = options
+        self.shelf = Shelf(database)
+        self.placed: dict[Path, bool] = {}
+        self.progress = Progress("songs", options, ("came", "already there", "failed"))
         self._tell_failures = tell_failures or options.verbose
         self._last_failure = ""
-        self.shelf = Shelf(database)
-        self.n_came = 0
-        self.n_there = 0
-        self.n_failed = 0
-        self.placed: list[Path] = []
-        self._start_s = time.monotonic()
-        self._bar: tqdm.tqdm | None = None
+        self._drawn: dict[Path, np.ndarray] = {}
+        self._prepared: set[Path] = set()
 
     @property
-    def exit_status(self) -> int:
-        """1 if nothing of what was asked for is there, else 0."""
-        return EXIT_FAILED if self.n_failed and not self.n_came + self.n_there else EXIT_OK
+    def all_failed(self) -> bool:
+        """Tell whether nothing of what was asked for is there."""
+        count = self.progress.count
+        return count["failed"] > 0 and not count["came"] + count["already there"]
 
-    @contextlib.contextmanager
-    def bar(self, n_songs: int) -> Iterator[None]:
-        """Show songs done, failed, and the time left, while the block runs."""
-        with tqdm.tqdm(
-            total=n_songs,
-            desc="songs",
-            unit="song",
-            disable=self.options.quiet,
-            mininterval=0.2 if sys.stderr.isatty() else 5.0,
-        ) as self._bar:
-            yield
+    def add_files(self, files: Sequence[Path], how: How) -> None:
+        """Put files onto the shelf; those that cannot be read are counted as failed."""
+        from songrec.intake.tags import song_name
 
-    def add_file(self, source: Path, name: str, how: How) -> None:
-        """Put one file onto the shelf; a `SongError` is told and counted."""
-        try:
-            placed = self.shelf.put(source, name, how)
-        except SongError as error:
-            self.fail(name, str(error))
-            return
-        self._count(placed.path, is_new=placed.is_new)
+        with self.progress.bar(len(files)):
+            for source in files:
+                # What is there already does not count, or a second run would never get further.
+                if self.progress.count["came"] == self.options.limit:
+                    break
+                name = song_name(source)
+                try:
+                    placed = self.shelf.put(source, name, how)
+                except SongError as error:
+                    self.fail(name, str(error))
+                else:
+                    self._name_duplicate(source, name, placed)
+                    self._count(placed)
+
+    def _name_duplicate(self, source: Path, name: str, placed: Placed) -> None:
+        """Tell of a file that is the same song as one of another name, or as another one here."""
+        is_rescan = placed.path not in self.placed and placed.goes_by(name)
+        if not placed.is_new and (self.options.verbose or not is_rescan):
+            there = placed.path.relative_to(self.database.songs_dir)
+            self.progress.tell(f"already there: {source} is {there}")
 
     def there(self, path: Path) -> None:
         """Count a song that is here already."""
-        self._count(path, is_new=False)
+        self._count(Placed(path, is_new=False))
 
     def fail(self, name: str, reason: str) -> None:
-        """Count a song that could not be had."""
-        self.n_failed += 1
+        """Count a song that could not be brought in."""
         self._last_failure = reason
-        self._step()
+        self._step("failed")
         if self._tell_failures:
-            self.tell(f"failed: {name}: {reason}")
+            self.progress.tell(f"failed: {name}: {reason}")
 
-    def tell(self, line: str) -> None:
-        """Print a line to stderr above the bar."""
-        if not self.options.quiet:
-            tqdm.tqdm.write(line, file=sys.stderr)
+    def _count(self, placed: Placed) -> None:
+        self.placed[placed.path] = self.placed.get(placed.path, False) or placed.is_new
+        self._step("came" if placed.is_new else "already there")
 
-    def _count(self, path: Path, *, is_new: bool) -> None:
-        self.n_came += is_new
-        self.n_there += not is_new
-        self.placed.append(path)
-        self._step()
+    def _step(self, counted: str) -> None:
+        self.progress.count[counted] += 1
+        self.progress.step(failed=self.progress.count["failed"])
 
-    def _step(self) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix(failed=self.n_failed, refresh=False)
-            self._bar.update()
-
-    def download(self, entries: Iterable[Entry], ledger: Ledger) -> None:
+    def download(self, entries: Sequence[Entry], ledger: Ledger) -> None:
         """Bring tracks with spotdl in batches; each one's fate is in the ledger at once.
 
         What is there already does not count towards `Options.limit`, or a second run would
@@ -120,14 +121,16 @@ class Intake:
         """
         in_a_row: list[tuple[Entry, str]] = []
         missing = itertools.islice(self._not_there(entries, ledger), self.options.limit)
-        for batch in _batches(missing):
-            for entry, result in self._fetch(batch):
-                reason = self._take(entry, result, ledger)
-                if reason is None:
-                    in_a_row.clear()
-                else:
-                    in_a_row.append((entry, reason))
-            self._check_row(in_a_row, ledger)
+        with self.progress.bar(len(entries)):
+            for batch in _batches(missing):
+                for entry, result in self._fetch(batch):
+                    reason = self._take(entry, result, ledger)
+                    if reason is None:
+                        in_a_row.clear()
+                    else:
+                        in_a_row.append((entry, reason))
+                self._prepare_drawn()
+                self._check_row(in_a_row, ledger)
 
     def download_link(self, track_id: str, url: str, ledger: Ledger) -> None:
         """Bring one track by its link; errors as `download`."""
@@ -138,6 +141,7 @@ class Intake:
             # Spotify may answer with a twin of the track, under an id of its own.
             files = dict(zip([track_id], result.files.values(), strict=False))
             self._take(entry, dataclasses.replace(result, files=files), ledger)
+            self._prepare_drawn()
 
     def _fetch(self, batch: list[Entry]) -> Iterator[tuple[Entry, spotdl.Result]]:
         """Fetch a batch; where it fails as a whole, track by track: one of them may be why."""
@@ -158,13 +162,13 @@ class Intake:
             if path is None:
                 yield entry
                 continue
-            ledger.came(entry, path.relative_to(self.database.songs_dir).as_posix())
+            ledger.came(entry, self._file(path))
             self.there(path)
 
     def _take(self, entry: Entry, result: spotdl.Result, ledger: Ledger) -> str | None:
         """Put a downloaded track onto the shelf if it decodes; return why not, else None."""
         from songrec.intake.tags import song_name
-        from songrec.sound.audio import load_audio
+        from songrec.runs.prepare import draw
 
         path = result.files.get(entry.track_id)
         if path is None:
@@ -174,16 +178,37 @@ class Intake:
             self.fail(entry.name or entry.track_id, reason)
             return reason
         try:
-            load_audio(path)
+            picture, remark = draw(path)
             placed = self.shelf.put(path, entry.name or song_name(path), "copy")
         except SongError as error:
             reason = f"what came is of no use: {error}"
             ledger.failed(entry, reason)
             self.fail(entry.name or entry.track_id, reason)
             return reason
-        ledger.came(entry, placed.path.relative_to(self.database.songs_dir).as_posix())
-        self._count(placed.path, is_new=placed.is_new)
+        ledger.came(entry, self._file(placed.path))
+        self._count(placed)
+        if placed.is_new:
+            self._drawn[placed.path] = picture
+            if remark:
+                self.progress.tell(f"{self._file(placed.path)}: {remark}")
         return None
+
+    def _file(self, path: Path) -> str:
+        return path.relative_to(self.database.songs_dir).as_posix()
+
+    def _prepare_drawn(self) -> None:
+        """Make the slices of the tracks that came, from what was decoded to check them."""
+        from songrec.runs.prepare import mark_recipe, prepare_drawn
+
+        if self._drawn:
+            mark_recipe(self.database)
+        for song in self.database.songs() if self._drawn else ():
+            picture = self._drawn.pop(song.path, None)
+            if picture is not None:
+                with contextlib.suppress(SongError):  # `carry` tries again and notes the reason
+                    prepare_drawn(self.database, song, picture)
+                    self._prepared.add(song.path)
+        self._drawn.clear()
 
     def _check_row(self, in_a_row: list[tuple[Entry, str]], ledger: Ledger) -> None:
         """Stop if everything fails; the tracks are not to blame, so they are tried again."""
@@ -193,8 +218,10 @@ class Intake:
             ledger.want_again(entry)
         raise SpotdlError(
             f"{len(in_a_row)} tracks failed in a row, so it is not the tracks "
-            f"(the last: {in_a_row[-1][1]}). Try: pip install --upgrade spotdl yt-dlp; another "
-            "network; or wait some hours. Then run the same command again"
+            f"(the last: {in_a_row[-1][1]}); wait some hours, use another network, or update "
+            "spotdl",
+            spotdl.UPDATE,
+            again(),
         )
 
     def __enter__(self) -> Self:
@@ -206,70 +233,48 @@ class Intake:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.options.quiet or self.options.dry_run:
-            return
-        seconds = time.monotonic() - self._start_s
-        line = f"songs: {self.n_came} came, {self.n_there} already there, {self.n_failed} failed"
-        line += f", {seconds:.1f} s"
+        remarks = []
         if self._last_failure and not self._tell_failures:
-            line += f"; reasons: {self.database.root / 'downloads.db'}, {self._last_failure!r} last"
-        print(line, file=sys.stderr)
+            remarks.append(
+                f"reasons: {self.database.root / 'downloads.db'}, {self._last_failure!r} last"
+            )
+        self.progress.close(*remarks)
 
-    def carry(self, songs: Sequence[Song], next_command: str = "") -> int:
-        """Make specs and slices of `songs` where they are missing; return the exit status.
+    def carry(self, songs: Sequence[Song], *next_steps: Advice) -> bool:
+        """Make specs and slices of `songs` where they are missing.
 
         Parameters
         ----------
         songs
             Songs of the library.
-        next_command
-            What to type next, for the closing line; "" for nothing.
-        """
-        from songrec.runs.stage import Stage
-        from songrec.store.marks import write_mark
-        from songrec.store.pictures import has_current_spec
-        from songrec.store.slices import has_current_slices
+        *next_steps
+            What to run next, for the closing line.
 
-        database = self.database
+        Returns
+        -------
+        bool
+            Whether any song is ready.
+        """
+        from songrec.runs.prepare import is_prepared, mark_recipe, prepare
+        from songrec.runs.stage import Stage
+
         # A limit was for what comes; all of that goes on.
         options = dataclasses.replace(self.options, limit=None)
-        with Stage("specs", database, options, next_command) as stage:
-            todo = stage.select(
-                songs, lambda s: has_current_spec(database, s) and has_current_slices(database, s)
-            )
-            write_mark(database.specs_dir)
-            write_mark(database.slices_dir)
-            for _ in stage.map(functools.partial(_write_spec_and_slices, database), todo):
+        with Stage("specs", self.database, options, *next_steps) as stage:
+            rest = [song for song in songs if song.path not in self._prepared]
+            stage.progress.count["done"] = len(songs) - len(rest)
+            todo = stage.select(rest, functools.partial(is_prepared, self.database))
+            mark_recipe(self.database)
+            for _ in stage.map(functools.partial(prepare, self.database), todo):
                 pass
-        return max(stage.exit_status, self.exit_status)
+        return not stage.all_failed
 
     def placed_songs(self) -> list[Song]:
         """Return the songs of this run as the library knows them, in their order."""
         if not self.placed:
             return []
         by_path = {song.path: song for song in self.database.songs()}
-        unique = dict.fromkeys(self.placed)
-        return [by_path[path] for path in unique if path in by_path]
-
-
-def _write_spec_and_slices(database: Database, song: Song) -> str | None:
-    from songrec.store.pictures import write_spec
-    from songrec.store.slices import write_slices
-
-    remark = write_spec(database, song)
-    write_slices(database, song)
-    return remark
-
-
-def check_recipe(database: Database) -> None:
-    """Refuse a library whose specs or slices were made with another recipe, before all work."""
-    from songrec.store.marks import check_mark
-
-    for folder, script in (
-        (database.specs_dir, "spotify_specs.py"),
-        (database.slices_dir, "spotify_slices.py"),
-    ):
-        check_mark(folder, rebuild=f"python {script} -m {database.mode} --force")
+        return [by_path[path] for path in self.placed if path in by_path]
 
 
 @contextlib.contextmanager
@@ -300,10 +305,6 @@ def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def recommend_command(song: Song, data: Path) -> str:
-    """Return what to type to hear what is like `song`."""
-    command = "python recommender.py -m Recommend "
-    if data != Path("data"):
-        command += f"--data {shlex.quote(str(data))} "
-    plain = not set('"$`\\!') & set(song.title)
-    return command + (f'"{song.title}"' if plain else shlex.quote(song.title))
+def recommend_step(song: Song) -> Advice:
+    """Return what recommends by `song`."""
+    return Advice("recommender.py", ("-m", "Recommend", song.title))

@@ -33,6 +33,10 @@ class Placed:
     path: Path
     is_new: bool
 
+    def goes_by(self, name: str) -> bool:
+        """Tell whether the song is kept as `name`, perhaps with a number."""
+        return fold(self.path.stem).startswith(fold(safe_name(name)))
+
 
 class Shelf:
     """The songs of a library, told apart by content and by artist and title."""

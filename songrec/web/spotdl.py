@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from songrec.advice import Advice, again
 from songrec.errors import RateLimitError, SpotdlError
 from songrec.files import raise_if_full
 from songrec.web.ledger import Entry
@@ -34,16 +35,20 @@ _RATE_LIMIT = re.compile(r"retry[ -]?(?:will occur )?after\W{0,4}(\d+)", re.IGNO
 _TRANSIENT = re.compile(
     r"retry[ -]?(will occur )?after|too many requests|HTTP Error 429|timed out", re.IGNORECASE
 )
+SETUP = Advice("make", ("setup",))
+UPDATE = Advice("pip", ("install", "--upgrade", "spotdl", "yt-dlp"))
 # What ends a run when nothing came; first match counts. The words are spotdl's and yt-dlp's.
 _CAUSES = (
     (
         re.compile(r"FFmpegError: FFmpeg is not installed|ffmpeg is not installed", re.IGNORECASE),
-        "spotdl finds no ffmpeg; run: make setup (or install ffmpeg)",
+        "spotdl finds no ffmpeg",
+        SETUP,
     ),
     (
         re.compile(r"blocked by YouTube|not a bot|HTTP Error 403|HTTP Error 429", re.IGNORECASE),
         "YouTube blocks downloads from here; wait some hours, use another network, or update "
-        "with: pip install --upgrade spotdl yt-dlp",
+        "spotdl",
+        UPDATE,
     ),
     (
         re.compile(
@@ -52,7 +57,8 @@ _CAUSES = (
             r"NewConnectionError|Max retries exceeded",
             re.IGNORECASE,
         ),
-        "there is no way to Spotify or YouTube; check the network and run the same command again",
+        "Spotify or YouTube cannot be reached; check the network",
+        again(),
     ),
 )
 _UNKNOWN_TRACK = re.compile(
@@ -104,9 +110,9 @@ def find_spotdl() -> str:
     beside_python = Path(sys.executable).parent
     spotdl = shutil.which("spotdl") or shutil.which("spotdl", path=str(beside_python))
     if spotdl is None:
-        raise SpotdlError("spotdl is not installed; run: make setup (or: pip install spotdl)")
+        raise SpotdlError("spotdl is not installed", SETUP)
     if shutil.which("ffmpeg") is None:
-        raise SpotdlError("ffmpeg is not installed, spotdl needs it; run: make setup")
+        raise SpotdlError("ffmpeg is not installed, and spotdl needs it", SETUP)
     return spotdl
 
 
@@ -320,9 +326,9 @@ def _raise_if_full(told: str, folder: Path) -> None:
 
 
 def _raise_cause(told: str) -> None:
-    for pattern, advice in _CAUSES:
+    for pattern, cause, advice in _CAUSES:
         if pattern.search(told):
-            raise SpotdlError(f"nothing came: {advice}")
+            raise SpotdlError(f"nothing came: {cause}", advice)
 
 
 def _last_words(told: str) -> str:

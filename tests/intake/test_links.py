@@ -25,7 +25,7 @@ def test_a_track_goes_through(data, bin_folder, clip):
     assert done.returncode == 0, done.stderr
     assert names(data) == ["Ann, Bob - One _ Two.mp3"]
     assert (data / "song_db" / "slices" / "Ann, Bob - One _ Two" / "0000.png").exists()
-    assert done.stdout.strip().endswith('"Ann, Bob - One _ Two"')
+    assert done.stdout.strip().endswith("'Ann, Bob - One _ Two'")
     assert not leftovers(data)
     assert fake_spotdl.calls(bin_folder)[0][:2] == ["download", TRACK_URL]
 
@@ -203,7 +203,7 @@ def test_real_spotdl(data, tmp_path, bin_folder):
     assert tags["title"] == ["Ünder the Bridge / Live"]
     assert 4.5 < tags.info.length < 5.5
     assert (data / "song_db" / "slices" / song.stem / "0000.png").exists()
-    assert done.stdout.strip().endswith(f'"{song.stem}"')
+    assert done.stdout.strip().endswith(f"'{song.stem}'")
     assert not leftovers(data)
 
     add(data, "--file", write_tune(tmp_path / "Cid - Three.mp3", seed=8))

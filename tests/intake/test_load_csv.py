@@ -87,7 +87,7 @@ def test_a_sample_comes_and_is_made_ready(data, bin_folder, clip):
     done = load(data, "--per-genre", "3", env=env)
     assert done.returncode == 0, done.stderr
     assert "songs: 9 came, 0 already there, 0 failed" in done.stderr
-    assert "next: python recommender.py -m Recommend" in done.stderr
+    assert f"recommender.py --data {data} -m Recommend" in done.stderr
     assert check_ledger_and_folders(data) == {"wanted": 0, "came": 9, "failed": 0}
     genres = [row["genre"] for row in ledger_rows(data)]
     assert sorted(genres) == sorted(GENRES * 3)
@@ -152,7 +152,7 @@ def test_ctrl_c_says_what_is_done_and_ends_spotdl(data, bin_folder, clip):
     _, told = child.communicate()
     assert child.returncode == 130
     assert "songs: 0 came" in told
-    assert "interrupted; run the same command to go on" in told
+    assert "interrupted; run the same command to continue" in told
     assert "Traceback" not in told
     assert not list(data.rglob("*.part"))
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)

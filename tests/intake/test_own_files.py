@@ -1,5 +1,6 @@
 """add_song.py: one's own files with ugly names, links with a fake spotdl and with the real one."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from songrec import cli
 from songrec.errors import LibraryError
-from songrec.intake.batch import recommend_command
+from songrec.intake.batch import recommend_step
 from songrec.intake.shelf import find_audio
 from songrec.store.database import Song
 from tests.intake.adding import HOSTILE, TRACK_URL, add, leftovers, names, tagged
@@ -31,7 +33,7 @@ def test_files_and_folders_come_in_and_go_through(data, tmp_path):
     for name in ("Ann - One", "Bob - Two", "Cid - Three"):
         assert (data / "song_db" / "specs" / f"{name}.png").exists()
         assert (data / "song_db" / "slices" / name / "0000.png").exists()
-    assert f'python recommender.py -m Recommend --data {data} "Ann - One"' in done.stdout
+    assert f"recommender.py --data {data} -m Recommend 'Ann - One'" in done.stdout
     assert "songs: 3 came, 0 already there, 0 failed" in done.stderr
     assert not leftovers(data)
 
@@ -95,10 +97,11 @@ def test_hostile_tags_and_names_stay_inside(data, tmp_path):
 @pytest.mark.parametrize("name", ['a "b" $c', "it's", "`x`", "plain", "!history", "\\"])
 def test_the_printed_command_is_safe_to_type(name):
     song = Song(f"{name}.mp3", name, name, Path(f"{name}.mp3"))
-    line = recommend_command(song, Path("my data"))
-    line = line.replace("python recommender.py", "printf '%s\\n'")
-    typed = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
-    assert typed.stdout.splitlines() == ["-m", "Recommend", "--data", "my data", name]
+    line = cli.commands([recommend_step(song)], argparse.Namespace(data=Path("my data")))
+    typed = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
+    )
+    assert typed.stdout.splitlines()[2:] == ["--data", "my data", "-m", "Recommend", name]
 
 
 def test_link_leaves_the_file_where_it_is(data, tmp_path):

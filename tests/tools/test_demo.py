@@ -64,7 +64,7 @@ def test_ones_own_songs_are_linked_and_recommended_among(data, model, tmp_path):
 def test_songs_that_are_not_there_end_it_in_one_line(data, model, tmp_path):
     done = demo(data, model, "--songs", tmp_path / "nothing")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "demo.py: add_song.py ended with status 1"
+    assert done.stderr.splitlines()[-1] == "tools/demo.py: add_song.py ended with status 1"
     assert "Traceback" not in done.stderr and "These" not in done.stdout
 
 

@@ -117,7 +117,7 @@ def test_whole_set(server, data, fma_folder):
     done = fma_dl(server, data, "--no-verify")
     assert done.returncode == 0, done.stderr
     assert "10 done, 0 already there, 0 missing" in done.stderr
-    assert "next: python spotify_specs.py -m Train" in done.stderr
+    assert f"spotify_specs.py -m Train --data {data}" in done.stderr
     assert tree(data / "train_db" / "songs") == clips(fma_folder)
     assert not leftovers(data)
     table = {row["song"]: row for row in rows(data)}
@@ -220,7 +220,7 @@ def test_ctrl_c_says_what_is_done(server, data):
     _, told = child.communicate()
     assert child.returncode == 130
     assert "fma: 0 done, 0 already there, 10 missing" in told
-    assert "interrupted; run the same command to go on" in told
+    assert "interrupted; run the same command to continue" in told
     assert "Traceback" not in told
 
 
@@ -417,9 +417,7 @@ def test_too_small_a_disk_is_told_before_the_download(server, tmp_path, size_kib
 
 
 # The check beforehand is taken out: the disk gets full behind its back.
-UNCHECKED = "from songrec import download, fma; download.check_space = fma.check_space = "
-
-
+UNCHECKED = "from songrec.web import download, fma; download.check_space = fma.check_space = "
 UNCHECKED += "lambda *a: None; "
 
 
