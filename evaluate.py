@@ -46,9 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the figures as PNG")
-    parser.add_argument(
-        "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
-    )
+    cli.add_model_flag(parser, "the network (default: model.pt)")
     cli.add_basic_flags(parser)
     return parser
 
@@ -69,14 +67,17 @@ def evaluate_classifier(args: argparse.Namespace) -> int:
 def evaluate_recommendations(args: argparse.Namespace) -> int:
     """Print every system's measures and this tool's lead over each; return the exit status."""
     from songrec.evaluation import comparison
+    from songrec.recommend.recommender import Recommender
     from songrec.store.database import Database
 
     options = cli.options_from(args)
-    subject = comparison.open_subject(Database.library(args.data), args.model, options, args.split)
+    recommender = Recommender(Database.library(args.data), args.model, options)
+    subject = comparison.open_subject(recommender, args.split)
     names = args.systems or comparison.installed(SYSTEMS)
     scores = comparison.score_systems(subject, names, args.vectors)
     for name, path in args.against:
-        scores[name] = comparison.score_model(subject, path, options)
+        other = Recommender(recommender.database, path, options)
+        scores[name] = comparison.score_network(subject, other.embedder)
     figures = comparison.figures_of(subject, scores)
     if args.plot:  # before the text: its reader (head, say) may leave
         comparison.draw(figures, args.plot)

@@ -55,13 +55,15 @@ def share(text: str) -> float:
 
 def load_training_data(args: argparse.Namespace) -> int:
     """Bring `arrays/` up to date with slices and labels; return the exit status."""
+    from songrec.advice import Advice, again
     from songrec.errors import UsageError
     from songrec.files import atomic_path, remove_stale_parts
     from songrec.learning import arrays
+    from songrec.learning.plan import Plan, make_plan
     from songrec.runs.stage import Stage
-    from songrec.store.database import Database, Song
+    from songrec.store.database import Database, SliceFolder
     from songrec.store.marks import check_mark
-    from songrec.store.slices import check_slices, songs_with_slices
+    from songrec.store.slices import check_slices, slice_folders
     from songrec.store.tracks import read_tracks
 
     if args.split == "official" and (args.size is not None or args.seed is not None):
@@ -70,28 +72,29 @@ def load_training_data(args: argparse.Namespace) -> int:
     seed = args.seed or 0
     options = cli.options_from(args)
     database = Database.training(args.data)
-    check_mark(database.slices_dir, rebuild="python spotify_slices.py -m Train --force")
+    check_mark(database.slices_dir, database.make_specs("--force"), database.make_slices("--force"))
     if not args.force:
-        check_mark(database.arrays_dir, rebuild=arrays.REBUILD)
+        check_mark(database.arrays_dir, again("--force"))
     tracks = read_tracks(database.tracks_csv)
-    songs = songs_with_slices(database)
+    folders = slice_folders(database)
 
-    with Stage("arrays", database, options, "python recommender.py -m Train") as stage:
+    with Stage("arrays", database, options, Advice("recommender.py", ("-m", "Train"))) as stage:
 
-        def plan_for(songs: list[Song]) -> arrays.Plan:
-            return arrays.make_plan(
-                songs, tracks, label=args.label, size=size, split=args.split, seed=seed
+        def plan_for(folders: list[SliceFolder]) -> Plan:
+            return make_plan(
+                folders, tracks, label=args.label, size=size, split=args.split, seed=seed
             )
 
-        stage.forget_absent(songs)
-        todo = stage.select(songs, lambda _: False)
+        stage.forget_absent(folders)
+        todo = stage.select(folders, lambda _: False)
         plan = plan_for(todo)
         labelled = set(plan.table["key"])
-        todo = [song for song in todo if song.key in labelled]
+        todo = [folder for folder in todo if folder.key in labelled]
         if not args.force and arrays.digest_there(database) == plan.digest:
-            stage.n_there = len(todo)
+            stage.progress.count["already there"] = len(todo)
         elif args.dry_run:
-            return stage.list_only(todo, [])
+            stage.list_only(todo)
+            return cli.EXIT_OK
         else:
             readable = list(stage.map(check_slices, todo))
             plan = plan_for(readable)
@@ -102,7 +105,7 @@ def load_training_data(args: argparse.Namespace) -> int:
         for line in plan.notes:
             stage.tell(line)
         print(plan.summary())
-    return stage.exit_status
+    return cli.exit_status(all_failed=stage.all_failed)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from benchmarks.spec_speed import add_song_flags, cpu_s_per_song, songs_to_time
 from songrec import cli
 from songrec.evaluation.peers import is_installed
 from songrec.sound.audio import load_audio
-from songrec.store.database import Database, Song
+from songrec.store.database import Database, Song, Spec
 
 System = Callable[[Path], object]
 
@@ -28,9 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(__doc__, __file__)
     add_song_flags(parser)
     parser.add_argument("--teacher", type=Path, metavar="FILE", help="musicnn's weights")
-    parser.add_argument(
-        "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
-    )
+    cli.add_model_flag(parser, "the network (default: model.pt)")
     return parser
 
 
@@ -46,7 +44,7 @@ def analysis_with(model_path: Path, database: Database) -> System:
     def analyse(path: Path) -> None:
         song = Song(path.name, path.stem, f"{next(numbers):05d}", path)
         write_spec(database, song)
-        write_slices(database, song)
+        write_slices(database, Spec(song.key, database.spec_path(song.key)))
         embedder.describe_folder(database.slices_path(song.key))
 
     return analyse

@@ -23,9 +23,7 @@ from songrec.store.database import Database
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__, __file__)
-    parser.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
-    )
+    cli.add_data_flag(parser)
     parser.add_argument(
         "--group",
         action="append",

@@ -17,7 +17,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tqdm
@@ -28,15 +27,14 @@ from songrec.errors import LibraryError, SongError, UndecodableError
 from songrec.intake.tags import read_tags
 from songrec.learning.statistics import wilson_interval
 from songrec.names import composed, fold, split_name
-from songrec.recommend.library import Library, open_library
+from songrec.recommend.library import Library
 from songrec.recommend.ranking import RANKINGS, best_rows
+from songrec.recommend.recommender import Recommender
+from songrec.runs.options import Options
 from songrec.sound.audio import load_audio
 from songrec.sound.mel import mel_picture
 from songrec.sound.recipe import RECIPE
 from songrec.store.database import AUDIO_ENDINGS, Database, Song
-
-if TYPE_CHECKING:
-    from songrec.network.embedder import Embedder
 
 EXCERPT_S = 10.0
 CLIP_S = 30.0
@@ -52,17 +50,13 @@ Outcomes = dict[tuple[str, str], list[bool]]
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__, __file__)
-    parser.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="databases (default: data)"
-    )
+    cli.add_data_flag(parser)
     parser.add_argument(
         "--split",
         choices=("train", "valid", "test"),
         help="ask only with songs of this split of tracks.csv; the answers are the whole library's",
     )
-    parser.add_argument(
-        "--model", type=Path, default=Path("model.pt"), metavar="FILE", help="default: model.pt"
-    )
+    cli.add_model_flag(parser, "the network (default: model.pt)")
     parser.add_argument(
         "--originals", type=Path, metavar="DIR", help="whole songs, by title in name or tags"
     )
@@ -212,10 +206,9 @@ def is_audio(path: Path) -> bool:
     return path.suffix.lower() in AUDIO_ENDINGS and path.is_file()
 
 
-def ask_all(
-    library: Library, rows: list[int], embedder: "Embedder", originals: Path | None
-) -> Outcomes:
+def ask_all(recommender: Recommender, rows: list[int], originals: Path | None) -> Outcomes:
     """Ask with every degraded copy of the songs of `rows`; a copy that fails is told and left."""
+    library, embedder = recommender.library, recommender.embedder
     by_title = originals_by_title(originals) if originals else {}
     outcomes: Outcomes = defaultdict(list)
     for row in tqdm.tqdm(rows, desc="songs", unit="song", mininterval=5.0):
@@ -248,16 +241,15 @@ def table(outcomes: Outcomes) -> str:
 
 def measure(args: argparse.Namespace) -> int:
     """Print the table; return the exit status."""
-    from songrec.network.embedder import Embedder
-
     if shutil.which("ffmpeg") is None:
         raise LibraryError("the degraded copies need ffmpeg, which is not installed")
     if args.originals and not args.originals.is_dir():
         raise LibraryError(f"there is no folder {args.originals}")
-    options = cli.Options(jobs=args.jobs)
-    library = open_library(Database.library(args.data), args.model, options)
+    database = Database.library(args.data)
+    recommender = Recommender(database, args.model, Options(jobs=args.jobs))
+    library = recommender.library
     rows = rows_to_ask(library, args.split, args.limit)
-    outcomes = ask_all(library, rows, Embedder(args.model, args.jobs), args.originals)
+    outcomes = ask_all(recommender, rows, args.originals)
     if not outcomes:
         raise LibraryError("no copy of any song could be asked with")
     print(f"{len(rows)} songs asked for among {len(library.songs)}\n")

@@ -17,10 +17,9 @@ import numpy as np
 import tqdm
 
 from songrec.errors import SongError
-from songrec.sound.mel import mel_picture
+from songrec.sound.mel import cut, mel_picture
 from songrec.sound.patterns import N_DIMS, Projection, measure_patterns
 from songrec.sound.timbre import Timbres
-from songrec.store.slices import cut
 from training.prepare import WINDOW_S, part, read_windows
 
 # Share of a round covariance that is mixed in: few songs a label leave directions unmeasured.

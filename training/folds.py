@@ -38,6 +38,7 @@ from songrec.files import fingerprint
 from songrec.names import composed, fold
 from songrec.network.embedder import Embedder
 from songrec.recommend.ranking import RANKINGS
+from songrec.recommend.recommender import Recommender
 from songrec.sound.patterns import N_DIMS, measure_patterns
 from songrec.sound.timbre import Timbres
 from songrec.store.database import Database
@@ -45,8 +46,6 @@ from songrec.store.slices import read_slices
 from training.distil import Songs, make_model, sources_of
 from training.fit_patterns import fit
 from training.prepare import read_windows
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -109,8 +108,8 @@ def clips_in(args: argparse.Namespace) -> tuple[Subject, list[str]]:
         If there is none, or two clips of one name have different labels.
     """
     database = Database.library(args.data)
-    model = ROOT / "model.pt"
-    subject = comparison.open_subject(database, model, cli.options_from(args), split=None)
+    recommender = Recommender(database, cli.SHIPPED_MODEL, cli.options_from(args))
+    subject = comparison.open_subject(recommender, split=None)
     label_of: dict[str, str] = {}
     for window in read_windows(args.clips):
         name = composed(window.path.stem)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from songrec.evaluation.measures import (
 from songrec.evaluation.peers import PEERS, is_installed, peer_similarity, vector_similarity
 from songrec.learning.plots import draw_measures
 from songrec.names import composed
-from songrec.recommend.library import Library, open_library
+from songrec.recommend.library import Library
 from songrec.recommend.ranking import RANKINGS, cosine_similarities
-from songrec.runs.options import Options
-from songrec.store.database import Database
+from songrec.recommend.recommender import Recommender
 from songrec.store.tracks import read_tracks
+
+if TYPE_CHECKING:
+    from songrec.network.embedder import Embedder
 
 OWN = "full"
 
@@ -38,9 +40,7 @@ class Subject:
     labels: LabelledSongs
 
 
-def open_subject(
-    database: Database, model_path: Path, options: Options, split: str | None
-) -> Subject:
+def open_subject(recommender: Recommender, split: str | None) -> Subject:
     """Open the library, or the songs of one split as if they were the whole library.
 
     Raises
@@ -48,8 +48,9 @@ def open_subject(
     LabelError
         If `tracks.csv` is missing or labels none of the songs.
     """
+    database = recommender.database
     tracks = read_tracks(database.tracks_csv)
-    library = open_library(database, model_path, options)
+    library = recommender.library
     names = [composed(song.name) for song in library.songs]
     rows = [
         row
@@ -100,11 +101,8 @@ def score_vectors(subject: Subject, path: Path) -> Scores:
     return score(vector_similarity(path, subject.library), subject.labels)
 
 
-def score_model(subject: Subject, path: Path, options: Options) -> Scores:
-    """Score another model.pt by the cosine of its vectors."""
-    from songrec.network.embedder import Embedder
-
-    embedder = Embedder(path, n_threads=options.jobs)
+def score_network(subject: Subject, embedder: "Embedder") -> Scores:
+    """Score another network by the cosine of its vectors."""
     database = subject.library.database
     vectors = np.concatenate(
         [

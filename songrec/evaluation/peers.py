@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from songrec.advice import Advice
 from songrec.errors import LibraryError
 from songrec.evaluation.measures import standardised_similarity
 from songrec.recommend.library import Library
@@ -16,6 +17,7 @@ from songrec.sound.timbre import Timbres
 
 # Name -> the package that must be installed, "" for none; see requirements-peers.txt.
 PEERS = {"random": "", "mfcc": "", "musly": "pymusly", "bliss": "bliss_audio"}
+INSTALL_PEERS = Advice("pip", ("install", "-r", "requirements-peers.txt"))
 
 
 def is_installed(peer: str) -> bool:
@@ -33,9 +35,7 @@ def peer_similarity(peer: str, library: Library) -> np.ndarray:
         If the peer is not installed, or needs audio files that are not there.
     """
     if not is_installed(peer):
-        raise LibraryError(
-            f"{peer} needs the package {PEERS[peer]}; run: pip install -r requirements-peers.txt"
-        )
+        raise LibraryError(f"{peer} needs the package {PEERS[peer]}", INSTALL_PEERS)
     return _COMPUTE[peer](library)
 
 

@@ -1,7 +1,6 @@
-"""The training data as arrays on disk, laid out by a plan and filled song by song."""
+"""The training data as arrays on disk: laid out by a plan, filled song by song, opened."""
 
 import dataclasses
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,192 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from songrec.errors import LabelError, LibraryError
-from songrec.files import fingerprint
-from songrec.learning.splits import draw_test_songs
-from songrec.names import join_name
+from songrec.advice import Advice
+from songrec.errors import LibraryError
+from songrec.learning.plan import SPLITS, Plan
 from songrec.sound.recipe import RECIPE
-from songrec.store.database import Database, Song
+from songrec.store.database import Database, SliceFolder
 from songrec.store.marks import check_mark, write_mark
-from songrec.store.slices import read_slices, slice_files
-from songrec.store.tracks import Label
+from songrec.store.slices import read_slices
 
-SPLITS = ("train", "valid", "test")
-REBUILD = "python load_training_data.py --force"
+WITH_TEST_SONGS = Advice("load_training_data.py", ("--size", "0.8"))
+REBUILD = Advice("load_training_data.py", ("--size", "0.8", "--force"))
 _NO_TEST_NOTE = "NO_TEST_SET.txt"
-
-# What must not stand on both sides when a label is learnt. An artist label needs the artist on
-# both sides, so what is kept apart is one step finer.
-_GROUP_OF: dict[str, str | None] = {"genre": "artist", "artist": "album", "album": None}
-
-
-_NOTED_SHARE = 0.1
-_COLUMNS = ["song", "key", "artist", "album", "label", "split", "n_slices", "fingerprint"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Which song goes into which array, at which rows.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        One row a song: song, key, artist, album, label, split, n_slices, start
-        (row in its array), fingerprint (of the folder of slices).
-    label
-        What is learnt.
-    classes
-        The labels; `y` holds positions in this list.
-    notes
-        What the user should know about the split.
-    """
-
-    table: pd.DataFrame
-    label: Label
-    classes: list[str]
-    notes: list[str]
-
-    def n_slices(self, split: str) -> int:
-        """Count the slices of a split."""
-        return int(self.table.loc[self.table["split"] == split, "n_slices"].sum())
-
-    def summary(self) -> str:
-        """Say how many songs and slices each split has."""
-        parts = []
-        for split in SPLITS:
-            n_songs = int((self.table["split"] == split).sum())
-            if n_songs or split == "test":
-                parts.append(f"{split} {n_songs} songs ({self.n_slices(split)} slices)")
-        return f"{len(self.classes)} {self.label} labels: " + ", ".join(parts)
-
-    @property
-    def digest(self) -> str:
-        """A digest that changes when any song, label, split or the recipe does."""
-        text = self.table.to_csv(index=False) + self.label + RECIPE.digest
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def make_plan(
-    songs: list[Song],
-    tracks: pd.DataFrame,
-    *,
-    label: Label,
-    size: float,
-    split: str,
-    seed: int,
-) -> Plan:
-    """Match songs with labels and decide the split.
-
-    Parameters
-    ----------
-    songs
-        Songs with slices; `name` is looked up in `tracks`, `path` is the folder of slices.
-    tracks
-        What `read_tracks` returns.
-    size
-        Share of the songs that train, 0 < size <= 1; unused with split "official".
-    split
-        "random", or "official" to obey the column `split`.
-    seed
-        Of the random split.
-
-    Raises
-    ------
-    LabelError
-        If fewer than two classes are left, or `official` finds no training song.
-    """
-    rows = [
-        {
-            "song": song.name,
-            "key": song.key,
-            "artist": tracks.at[song.name, "artist"],
-            "album": tracks.at[song.name, "album"],
-            "label": _label_of(tracks.loc[song.name], label),
-            "split": tracks.at[song.name, "split"],
-            "n_slices": len(slice_files(song.path)),
-            "fingerprint": fingerprint(song.path),
-        }
-        for song in songs
-        if song.name in tracks.index
-    ]
-    table = pd.DataFrame(rows, columns=_COLUMNS)
-    notes = []
-    if len(songs) > len(table):
-        notes.append(f"{len(songs) - len(table)} songs are not in tracks.csv and are left out")
-    labelled = table[table["label"] != ""].sort_values(["song", "key"], ignore_index=True)
-    if len(table) > len(labelled):
-        notes.append(f"{len(table) - len(labelled)} songs have no {label} and are left out")
-    if labelled.empty:
-        example = f" such as {songs[0].name!r}" if songs and len(table) < len(songs) else ""
-        raise LabelError(
-            f"no song with slices has a {label} in tracks.csv: nothing to learn "
-            f"({len(songs) - len(table)} of {len(songs)} songs{example} are not in it)"
-        )
-
-    if split == "official":
-        labelled, more = _obey_split(labelled)
-    else:
-        labelled, more = _draw_split(labelled, label, size, seed)
-    classes = sorted(set(labelled.loc[labelled["split"] == "train", "label"]))
-    if len(classes) < 2:
-        raise LabelError(
-            f"the training songs have only one {label} ({classes[0]!r}): there is nothing to "
-            "tell apart; label more songs in tracks.csv"
-        )
-    # Slices of a song stand together, and the songs of a split in order of name.
-    labelled = labelled.sort_values(["split", "song", "key"], ignore_index=True)
-    after = labelled.groupby("split")["n_slices"].cumsum()
-    labelled["start"] = after - labelled["n_slices"]
-    return Plan(labelled, label, classes, notes + more)
-
-
-def _label_of(track: pd.Series, label: Label) -> str:
-    """Return what is learnt of a song; albums of one title by two artists are two."""
-    if label == "album" and track["album"]:
-        return join_name(track["artist"], track["album"])
-    return str(track[label])
-
-
-def _obey_split(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Keep the songs that have a split, and of the others' classes those that are trained."""
-    notes = []
-    kept = table[table["split"] != ""]
-    if len(kept) < len(table):
-        notes.append(f"{len(table) - len(kept)} songs have no split and are left out")
-    trained = set(kept.loc[kept["split"] == "train", "label"])
-    if not trained:
-        raise LabelError("the column split of tracks.csv marks no labelled song as train")
-    known = kept[kept["label"].isin(trained)]
-    if len(known) < len(kept):
-        notes.append(f"{len(kept) - len(known)} songs of labels that no song trains are left out")
-    return known.reset_index(drop=True), notes
-
-
-def _draw_split(
-    table: pd.DataFrame, label: Label, size: float, seed: int
-) -> tuple[pd.DataFrame, list[str]]:
-    """Split at random, keeping together what `_GROUP_OF` says."""
-    group = _GROUP_OF[label]
-    # A song that is there in two formats is one song, whatever is known of its artist.
-    names = table[group] if group else [""] * len(table)
-    groups = [
-        f"{group} {name}" if name else f"song {song}"
-        for name, song in zip(names, table["song"], strict=True)
-    ]
-    is_test = draw_test_songs(list(table["label"]), groups, 1.0 - size, seed)
-    table = table.assign(split=np.where(is_test, "test", "train"))
-    if size >= 1.0:
-        return table, []
-    notes = []
-    share = float(is_test.mean())
-    if abs(share - (1.0 - size)) > _NOTED_SHARE:
-        notes.append(f"{share:.0%} of the songs test: few {group or 'song'}s make a coarse split")
-    untested = sorted(set(table["label"]) - set(table.loc[is_test, "label"]))
-    if untested:
-        names = ", ".join(untested[:5]) + (", ..." if len(untested) > 5 else "")
-        together = f"song or only one {group}" if group else "song"
-        notes.append(f"only trained, not tested, for having only one {together}: {names}")
-    return table, notes
 
 
 def allocate(plan: Plan, folder: Path) -> None:
@@ -247,19 +71,19 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
 
 
-def fill(folder: Path, plan: Plan, songs: list[Song]) -> None:
-    """Copy the slices of the planned songs (`path` is their folder) to their rows.
+def fill(folder: Path, plan: Plan, folders: list[SliceFolder]) -> None:
+    """Copy the slices of the planned songs to their rows.
 
     Raises
     ------
     BadPictureError
         If a slice is damaged.
     """
-    folders = {song.key: song.path for song in songs}
+    path_of = {folder.key: folder.path for folder in folders}
     for split, rows in plan.table.groupby("split"):
         pictures = np.load(folder / f"{split}_x.npy", mmap_mode="r+")
         for row in rows.itertuples():
-            pictures[row.start : row.start + row.n_slices] = read_slices(folders[row.key])
+            pictures[row.start : row.start + row.n_slices] = read_slices(path_of[row.key])
         pictures.flush()
 
 
@@ -318,14 +142,12 @@ def open_arrays(database: Database) -> TrainingData:
         splits = {split: _open_split(folder, split) for split in SPLITS}
         songs = pd.read_csv(folder / "songs.csv", dtype={"song": str}, keep_default_na=False)
     except FileNotFoundError as error:
-        raise LibraryError(
-            f"{error.filename} is missing; run: python load_training_data.py --size 0.8"
-        ) from error
+        raise LibraryError(f"{error.filename} is missing", WITH_TEST_SONGS) from error
     except (ValueError, KeyError) as error:
-        raise LibraryError(f"{folder} is damaged ({error}); run: {REBUILD}") from error
+        raise LibraryError(f"{folder} is damaged ({error})", REBUILD) from error
     train = splits["train"]
     if train is None:
-        raise LibraryError(f"{folder} holds no training slices; run: {REBUILD}")
+        raise LibraryError(f"{folder} holds no training slices", REBUILD)
     return TrainingData(
         labels["label"],
         labels["classes"],

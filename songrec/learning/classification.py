@@ -7,11 +7,12 @@ import numpy as np
 
 from songrec.errors import LabelError
 from songrec.learning.accuracy import measure
-from songrec.learning.arrays import open_arrays
+from songrec.learning.arrays import WITH_TEST_SONGS, open_arrays
 from songrec.learning.plots import draw_confusion
 from songrec.learning.statistics import wilson_interval
 from songrec.network.checkpoint import load_model
 from songrec.network.device import pick_device
+from songrec.network.modelfile import TRAIN_ONE
 from songrec.store.database import Database
 
 
@@ -27,14 +28,13 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     """
     data = open_arrays(database)
     if data.test is None:
-        raise LabelError(
-            "the arrays hold no test songs; run: python load_training_data.py --size 0.8"
-        )
+        raise LabelError("the arrays hold no test songs", WITH_TEST_SONGS)
     trained = load_model(model_path)
     if (trained.label, trained.classes) != (data.label, data.classes):
         raise LabelError(
             f"{model_path} tells {trained.label}s {trained.classes[:5]} apart, the arrays hold "
-            f"{data.label}s {data.classes[:5]}; train one on them: python recommender.py -m Train"
+            f"{data.label}s {data.classes[:5]}; train one on them",
+            TRAIN_ONE,
         )
     device = pick_device()
     measured = measure(trained.classifier.to(device), data.test, device)

@@ -13,6 +13,7 @@ import tqdm
 from torch.nn import functional
 
 import model as network
+from songrec.advice import again
 from songrec.errors import TrainingError
 from songrec.files import atomic_path, remove_stale_parts
 from songrec.learning.accuracy import Measured, measure
@@ -23,6 +24,7 @@ from songrec.network.checkpoint import LOAD_ERRORS, serialised
 from songrec.network.device import half_precision, pick_device, to_channels_last, to_input
 
 _FOCAL_GAMMA = 2.0
+_START_ANEW = again(without=("--resume",))
 
 
 class Trainer:
@@ -197,10 +199,10 @@ class Trainer:
             state = torch.load(self.state_path, map_location=self.device, weights_only=True)
         except FileNotFoundError as error:
             raise TrainingError(
-                f"there is nothing to resume ({self.state_path} is missing); run without --resume"
+                f"there is nothing to resume: {self.state_path} is missing", _START_ANEW
             ) from error
         except LOAD_ERRORS as error:
-            raise TrainingError(f"{self.state_path} is damaged; run without --resume") from error
+            raise TrainingError(f"{self.state_path} is damaged", _START_ANEW) from error
         mine = dataclasses.asdict(self.settings)
         changed = [name for name in mine if mine[name] != state["settings"].get(name)]
         if "epochs" in changed and self.settings.epochs >= len(state["history"]):
@@ -208,8 +210,8 @@ class Trainer:
         if changed or state["data_digest"] != self.data.digest:
             what = ", ".join(changed) or "the arrays"
             raise TrainingError(
-                f"the stopped training differs in {what}; run it with the same flags, "
-                "or without --resume to start anew"
+                f"the stopped training differs in {what}: give the same flags, or start anew",
+                _START_ANEW,
             )
         self.classifier.load_state_dict(state["classifier"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -11,7 +11,7 @@ from songrec.evaluation.comparison import open_subject
 from songrec.evaluation.measures import (
     MEASURES,
 )
-from songrec.recommend.library import open_library
+from songrec.recommend.recommender import Recommender
 from songrec.runs.options import Options
 from songrec.store.database import Database
 from songrec.store.pictures import write_spec
@@ -30,10 +30,11 @@ def labelled(tmp_path_factory):
         write_tune(database.songs_dir / f"Artist {n // 4} - Song {n}.wav", seconds=6.5, seed=n)
     for song in database.songs():
         write_spec(database, song)
-        write_slices(database, song)
+    for spec in database.specs():
+        write_slices(database, spec)
     model = write_model(folder / "model.pt")
     write_model(folder / "other.pt", seed=5)
-    library = open_library(database, model, Options(jobs=2, quiet=True))
+    library = Recommender.open(database.root.parent, model).library
     own = library.descriptions.vectors
     np.savez(folder / "own.npz", songs=[song.name for song in library.songs], vectors=own)
 
@@ -136,10 +137,11 @@ def test_an_accent_written_as_a_character_of_its_own_meets_its_label(tmp_path):
         write_tune(database.songs_dir / f"{name}.wav", seed=seed)
     for song in database.songs():
         write_spec(database, song)
-        write_slices(database, song)
+    for spec in database.specs():
+        write_slices(database, spec)
     database.tracks_csv.write_text("song,artist\nJos\u00e9 - A,Jos\u00e9\nAnn - B,Ann\n", "utf-8")
     model = write_model(tmp_path / "model.pt")
-    subject = open_subject(database, model, Options(jobs=1, quiet=True), None)
+    subject = open_subject(Recommender(database, model, Options(jobs=1, quiet=True)), None)
     assert sorted(subject.labels.artist) == ["Ann", "Jos\u00e9"]
 
 
@@ -205,7 +207,7 @@ def library(labelled, tmp_path):
         (no_tracks, [], "tracks.csv is missing"),
         (labels_of_others, [], "lists 0 of these songs"),
         (intact, ["--split", "valid"], "lists 0 of these songs"),
-        (intact, ["--systems", "musly"], "pip install -r requirements-peers.txt"),
+        (intact, ["--systems", "musly"], "run: pip install -r requirements-peers.txt"),
         (intact, ["--systems", "bliss"], "bliss needs the package bliss_audio"),
         (no_such_vectors, HAND, "hand.npz holds no arrays"),
         (vectors_without_names, HAND, "hand.npz holds no arrays"),

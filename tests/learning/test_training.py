@@ -163,7 +163,7 @@ def test_training_that_cannot_start_says_why(data, train_db, tmp_path):
     mark = train_db / "train_db/arrays/recipe.json"
     mark.write_text(mark.read_text().replace('"digest": "', '"digest": "old'))
     done = train(train_db, out)
-    assert done.returncode == 1 and "load_training_data.py --force" in done.stderr
+    assert done.returncode == 1 and "load_training_data.py --size 0.8 --force" in done.stderr
 
 
 def test_a_dollar_in_a_name_is_drawn_as_a_letter(tmp_path):
