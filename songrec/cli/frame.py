@@ -272,7 +272,9 @@ def _command(advice: Advice, args: argparse.Namespace, prog: str, argv: list[str
         kept = [word for word in given if word not in advice.without]
         return shlex.join([*_script(prog), *kept, *advice.arguments])
     if not advice.program.endswith(".py"):
-        return shlex.join([advice.program, *advice.arguments])
+        in_root = [] if Path.cwd() == ROOT else ["-C", str(ROOT)]
+        place = in_root if advice.program in {"make", "git"} else []
+        return shlex.join([advice.program, *place, *advice.arguments])
     words = _script(advice.program)
     if advice.program in _SCRIPTS_WITH_MODE and advice.kind:
         words += ["-m", _MODES[advice.kind]]

@@ -1,0 +1,177 @@
+"""Every command that the code advises is typed as printed, and mends what it was given for.
+
+Each scenario makes one trouble in a library outside `data/`, from a folder other than the
+project's: it runs a script, types the command that the script prints, and runs the script again.
+At the end, the places in the code that gave advice on the way are compared with all that there
+are, so that new advice needs a scenario of its own.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from songrec.advice import Advice
+from songrec.cli import ROOT
+from tests.models import write_model
+from tests.running import run_script
+from tests.training_data import write_slices, write_tracks
+from tests.tunes import write_tune
+
+GIVERS = {"Advice", "again", "make_specs", "make_slices"}
+PRINTED = re.compile(r"(?:; |^)(?:run|next): (?P<command>.+)$", re.MULTILINE)
+DATA = "my data"  # the blank must survive the shell
+OWN = ("--data", DATA, "--model", "own.pt")
+OLD_RECIPE = '{"digest": "0123456789ab"}'
+
+
+class Place:
+    """A folder outside the project with a library and a training set, and scripts run in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.song_db = folder / DATA / "song_db"
+        self.train_db = folder / DATA / "train_db"
+
+    def run(self, script, *words):
+        return run_script(script, *words, cwd=self.folder)
+
+    def advice_of(self, script, *words, status=1):
+        """Run a script that ends with `status`; return the last command that it prints."""
+        done = self.run(script, *words)
+        assert done.returncode == status, done.stderr
+        matches = PRINTED.findall(done.stderr)
+        assert matches, done.stderr
+        return matches[-1]
+
+    def type(self, command):
+        """Type a command in a shell, as printed."""
+        done = subprocess.run(
+            command, shell=True, cwd=self.folder, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        return done.stderr
+
+    def mended(self, script, *words, status=1):
+        """Type what a failing script advises; it then works."""
+        command = self.advice_of(script, *words, status=status)
+        self.type(command)
+        again = self.run(script, *words)
+        assert again.returncode == 0, (command, again.stderr)
+        return command
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Four songs and eight labelled training songs, nothing made of them, and a model."""
+    here = Place(tmp_path)
+    for number in range(4):
+        write_tune(here.song_db / f"songs/Ann - Song {number}.wav", seed=number)
+    rows = []
+    for number in range(8):
+        artist, genre = f"artist {number // 2}", f"genre {number % 2}"
+        write_slices(tmp_path / DATA, f"song {number}", 2, grey=80 * (number % 2))
+        rows.append([f"song {number}", artist, f"song {number}", "", genre, ""])
+    write_tracks(tmp_path / DATA, rows)
+    write_model(tmp_path / "own.pt")
+    return here
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Record the places in the code that give advice, and what they give."""
+    places = set()
+    make = Advice.__init__
+
+    def recorded(self, *args, **kwargs):
+        frame = sys._getframe(1)
+        while Path(frame.f_code.co_filename).name == "advice.py" or frame.f_code.co_name in GIVERS:
+            frame = frame.f_back
+        file = Path(frame.f_code.co_filename)
+        if file.is_relative_to(ROOT):
+            places.add((file.relative_to(ROOT).as_posix(), frame.f_code.co_name))
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(Advice, "__init__", recorded)
+    return places
+
+
+def places_in_the_code():
+    """Return (file, function) of every function that gives advice."""
+    found = set()
+    for path in [*ROOT.glob("*.py"), *(ROOT / "songrec").rglob("*.py")]:
+        if path.name == "advice.py":
+            continue
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef) or function.name in GIVERS:
+                continue
+            names = {
+                getattr(node.func, "id", getattr(node.func, "attr", ""))
+                for node in ast.walk(function)
+                if isinstance(node, ast.Call)
+            }
+            if names & GIVERS:
+                found.add((path.relative_to(ROOT).as_posix(), function.name))
+    return found
+
+
+def library(place):
+    """Nothing made yet; then another recipe; then songs that wait or were skipped."""
+    test = ("-m", "Test", "--data", DATA)
+    assert "spotify_specs.py" in place.mended("spotify_slices.py", *test)
+    for stage in ("slices", "specs"):
+        (place.song_db / stage / "recipe.json").write_text(OLD_RECIPE)
+        command = place.mended(f"spotify_{stage}.py", *test)
+        assert "--force" in command and "'my data'" in command
+    shutil.rmtree(place.song_db / "slices")
+    ask = ("-m", "Recommend", "Song 1", *OWN)
+    place.mended("recommender.py", *ask)
+    (place.song_db / "slices/recipe.json").write_text(OLD_RECIPE)
+    place.mended("recommender.py", *ask)
+    write_tune(place.song_db / "songs/New - Song.wav", seed=9)
+    place.mended("recommender.py", "-m", "Recommend", "New - Song", *OWN)
+
+
+def skipped_songs(place):
+    """A damaged slice that is whole again at the next try."""
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        place.run(script, "-m", "Test", "--data", DATA)
+    slices = place.song_db / "slices/Ann - Song 1/0000.png"
+    whole = slices.read_bytes()
+    slices.write_bytes(b"damaged")
+    ask = ("-m", "Recommend", "Song 1", *OWN)
+    command = place.advice_of("recommender.py", *ask)
+    assert "--retry-skipped" in command
+    slices.write_bytes(whole)
+    place.type(command)
+    folders = list((place.song_db / "slices").glob("*/0000.png"))
+    kept = {path: path.read_bytes() for path in folders}
+    (place.song_db / "vectors.db").unlink()
+    for path in folders:
+        path.write_bytes(b"damaged")
+    command = place.advice_of("recommender.py", *ask)
+    assert "--retry-skipped" in command
+    for path, content in kept.items():
+        path.write_bytes(content)
+    place.type(command)
+
+
+def next_steps(place):
+    """The closing line of each stage names the next; the last of them answers."""
+    command = place.advice_of("spotify_specs.py", "-m", "Test", "--data", DATA, status=0)
+    for script in ("spotify_slices.py", "recommender.py"):
+        assert script in command
+        matches = PRINTED.findall(place.type(command))
+        command = matches[-1] if matches else ""
+
+
+SCENARIOS = [library, skipped_songs, next_steps]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+def test_advice_typed_as_printed_mends(place, scenario):
+    scenario(place)
