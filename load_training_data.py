@@ -56,7 +56,7 @@ def share(text: str) -> float:
 def load_training_data(args: argparse.Namespace) -> int:
     """Bring `arrays/` up to date with slices and labels; return the exit status."""
     from songrec.advice import Advice, again
-    from songrec.errors import UsageError
+    from songrec.errors import LibraryError, UsageError
     from songrec.files import atomic_path, remove_stale_parts
     from songrec.learning import arrays
     from songrec.learning.plan import Plan, make_plan
@@ -81,6 +81,11 @@ def load_training_data(args: argparse.Namespace) -> int:
     with Stage("arrays", database, options, Advice("recommender.py", ("-m", "Train"))) as stage:
 
         def plan_for(folders: list[SliceFolder]) -> Plan:
+            if not folders:
+                raise LibraryError(
+                    f"no song's slices can be read; the reasons are in {database.skipped_csv}",
+                    database.make_slices("--force"),
+                )
             return make_plan(
                 folders, tracks, label=args.label, size=size, split=args.split, seed=seed
             )

@@ -1,7 +1,9 @@
 """Train the network, or recommend the songs that sound most like one you name.
 
 -m Train      reads  train_db/arrays/
-              writes model.pt, model/ (metrics.json, curves and confusion matrix as PNG)
+              writes model.pt, model/ (metrics.json, curves and confusion matrix as PNG);
+                     the model that was there is kept as model.pt.bak, and `git checkout model.pt`
+                     brings the shipped one back
 -m Recommend  reads  song_db/slices/, model.pt
               writes song_db/vectors.db, and the answer to stdout
 
@@ -64,7 +66,7 @@ def train(args: argparse.Namespace) -> int:
                 trainer.run_epoch(quiet=args.quiet)
                 trainer.save_state()
         figures = trainer.finish()
-        write_model(args.model, trainer, figures)
+        replaced = write_model(args.model, trainer, figures)
         report = write_report(folder, figures)
     except KeyboardInterrupt:
         kept = len(trainer.history)
@@ -73,9 +75,12 @@ def train(args: argparse.Namespace) -> int:
     print(report)
     if not args.quiet:
         step = Advice("recommender.py", ("-m", "Recommend", "artist - song"))
-        print(
-            f"wrote {args.model} and {folder}; next: {cli.commands([step], args)}", file=sys.stderr
-        )
+        parts = [
+            f"wrote {args.model} and {folder}",
+            replaced,
+            f"next: {cli.commands([step], args)}",
+        ]
+        print(printable("; ".join(part for part in parts if part)), file=sys.stderr)
     return cli.EXIT_OK
 
 

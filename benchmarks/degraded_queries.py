@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import tqdm
+from scipy import stats
 from scipy.signal import fftconvolve
 
 from songrec import cli
 from songrec.errors import LibraryError, SongError, UndecodableError
 from songrec.intake.tags import read_tags
-from songrec.learning.statistics import wilson_interval
 from songrec.names import composed, fold, split_name
 from songrec.recommend.library import Library
 from songrec.recommend.ranking import RANKINGS, best_rows
@@ -233,7 +233,7 @@ def table(outcomes: Outcomes) -> str:
     lines.append("|---|---|---|---|---|")
     for (name, ranking), is_first in outcomes.items():
         n, n_first = len(is_first), sum(is_first)
-        low, high = wilson_interval(n_first, n)
+        low, high = stats.binomtest(n_first, n).proportion_ci(method="wilson")
         share = f"{n_first / n:.1%} | {low:.1%} to {high:.1%}"
         lines.append(f"| {name} | {ranking} | {n} | {share} |")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+from scipy import stats
 
 N_NEIGHBOURS = 10
 GENRE_DEPTHS = (1, 5, 10)
@@ -117,12 +118,9 @@ def hubness(neighbours: np.ndarray) -> tuple[float, float]:
     ----------
     neighbours : np.ndarray [shape=(n, k)]
     """
-    counts = np.bincount(neighbours.ravel(), minlength=len(neighbours)).astype(float)
-    spread = counts.std()
-    if spread == 0.0:
-        return 0.0, float((counts == 0).mean())
-    skew = float((((counts - counts.mean()) / spread) ** 3).mean())
-    return skew, float((counts == 0).mean())
+    counts = np.bincount(neighbours.ravel(), minlength=len(neighbours))
+    skew = stats.skew(counts) if np.ptp(counts) else 0.0
+    return float(skew), float((counts == 0).mean())
 
 
 def bootstrap_weights(groups: np.ndarray, seed: int = 0) -> np.ndarray:

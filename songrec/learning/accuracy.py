@@ -1,15 +1,15 @@
-"""What a classifier makes of the slices and songs of a split."""
+"""How many slices and songs of a split a classifier gets right."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import nn
 from torch.nn import functional
 
 from songrec.learning.arrays import SplitArrays
-from songrec.learning.statistics import wilson_interval
 from songrec.network.device import to_input
 
 _PREDICTION_BATCH = 256
@@ -17,7 +17,7 @@ _PREDICTION_BATCH = 256
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a classifier says of the slices and songs of a split.
+    """How a classifier does on a split.
 
     Attributes
     ----------
@@ -47,13 +47,19 @@ class Measured:
             "n_songs": self.n_songs,
             "n_slices": self.n_slices,
             "accuracy_songs": self.accuracy_songs,
-            "accuracy_songs_95": list(wilson_interval(int(np.trace(self.confusion)), self.n_songs)),
+            "accuracy_songs_95": list(interval_95(int(np.trace(self.confusion)), self.n_songs)),
             "accuracy_slices": self.accuracy_slices,
             "chance": 1.0 / len(classes),
             "always_the_commonest_class": float(per_class.max() / self.n_songs),
             "loss": self.loss,
             "confusion_songs": self.confusion.tolist(),
         }
+
+
+def interval_95(n_right: int, n: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share (Wilson, JASA 1927)."""
+    interval = stats.binomtest(n_right, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def measure(classifier: nn.Module, split: SplitArrays, device: torch.device) -> Measured:

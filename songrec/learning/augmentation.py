@@ -19,48 +19,25 @@ class SpectrogramMasks:
     """
 
     def __init__(self) -> None:
-        transforms = import_torchaudio_transforms()
-        self._masks = (
-            transforms.TimeMasking(_TIME_MASK_FRAMES, iid_masks=True),
-            transforms.FrequencyMasking(_FREQUENCY_MASK_BANDS, iid_masks=True),
-        )
+        self._mask = import_torchaudio_functional().mask_along_axis_iid
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return a masked copy of pictures [shape=(n, 1, n_mels, n_frames)]."""
-        for mask in self._masks:
-            x = mask(x)
+        for axis, most in ((3, _TIME_MASK_FRAMES), (2, _FREQUENCY_MASK_BANDS)):
+            x = self._mask(x, most, 0.0, axis)
         return x
 
 
-def import_torchaudio_transforms() -> types.ModuleType:
-    """Import `torchaudio.transforms`, also beside a torch without CUDA.
+def import_torchaudio_functional() -> types.ModuleType:
+    """Import `torchaudio.functional`, also beside a torch without CUDA.
 
-    PyPI's torchaudio links its compiled part to CUDA, and its import raises OSError where
-    torch is a CPU build. The transforms used here are pure Python, and torchaudio works
-    without its compiled part when that file is absent; this shows it the same state.
+    PyPI's torchaudio has a compiled part that needs CUDA, so that importing it raises OSError
+    where torch is a CPU build. The masks are pure Python, and torchaudio does without the
+    compiled part where its loader finds no such file; the loader is made to find none.
     """
     try:
-        return importlib.import_module("torchaudio.transforms")
+        return importlib.import_module("torchaudio.functional")
     except OSError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
-            del sys.modules[name]
-        sys.modules["torchaudio._extension"] = _absent_extension()
-        return importlib.import_module("torchaudio.transforms")
-
-
-def _absent_extension() -> types.ModuleType:
-    """Return what `torchaudio._extension` is where its compiled part is not installed."""
-
-    def fail_if_no_align(_: object) -> object:
-        def fail(*_args: object, **_kwargs: object) -> None:
-            raise RuntimeError("torchaudio's alignment extension is not available")
-
-        return fail
-
-    module = types.ModuleType("torchaudio._extension")
-    vars(module).update(
-        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
-        _IS_ALIGN_AVAILABLE=False,
-        fail_if_no_align=fail_if_no_align,
-    )
-    return module
+        # The loader's module is still there: only the packages above it failed to import.
+        vars(sys.modules["torchaudio._extension.utils"])["_load_lib"] = lambda _name: False
+        return importlib.import_module("torchaudio.functional")

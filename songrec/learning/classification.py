@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from songrec.errors import LabelError
-from songrec.learning.accuracy import measure
+from songrec.learning.accuracy import interval_95, measure
 from songrec.learning.arrays import WITH_TEST_SONGS, open_arrays
 from songrec.learning.plots import draw_confusion
-from songrec.learning.statistics import wilson_interval
 from songrec.network.checkpoint import load_model
 from songrec.network.device import pick_device
 from songrec.network.modelfile import TRAIN_ONE
@@ -44,7 +43,7 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     # Of other arrays, or of a model that does not say, the test songs may have been trained on.
     figures["trained_on_these_arrays"] = trained.metrics.get("data_digest") == data.digest
     figures["per_class"] = {
-        name: {"right": int(n_right), "n_songs": int(n), "interval_95": wilson_interval(n_right, n)}
+        name: {"right": int(n_right), "n_songs": int(n), "interval_95": interval_95(n_right, n)}
         for name, n_right, n in zip(data.classes, right.tolist(), totals.tolist(), strict=True)
         if n
     }

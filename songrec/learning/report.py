@@ -1,6 +1,7 @@
-"""What a training leaves behind: `model.pt`, the figures and the pictures in `model/`."""
+"""What a training writes: `model.pt`, the figures and the plots in `model/`."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,17 @@ from songrec.learning.trainer import Trainer
 from songrec.network.checkpoint import TrainedModel, save_model
 
 
-def write_model(path: Path, trainer: Trainer, figures: dict[str, Any]) -> None:
-    """Write `model.pt` from a finished training."""
+def write_model(path: Path, trainer: Trainer, figures: dict[str, Any]) -> str:
+    """Write `model.pt` from a finished training.
+
+    A model that is there already is kept beside it, as `model.pt.bak`, in place of the one kept
+    before.
+
+    Returns
+    -------
+    str
+        A remark about the models that were there before, "" if there was none.
+    """
     settings = figures["settings"]
     metrics = {key: value for key, value in figures.items() if key not in {"settings", "classes"}}
     trained = TrainedModel(
@@ -22,11 +32,25 @@ def write_model(path: Path, trainer: Trainer, figures: dict[str, Any]) -> None:
         metrics,
         settings,
     )
+    remark = _keep_replaced(path)
     save_model(path, trained)
+    return remark
+
+
+def _keep_replaced(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    backup = path.with_name(f"{path.name}.bak")
+    remark = f"the model that was there is now {backup}"
+    if backup.exists():
+        remark += " (the one kept before is gone)"
+    with atomic_path(backup, durable=True) as part:
+        shutil.copyfile(path, part)
+    return remark
 
 
 def write_report(folder: Path, figures: dict[str, Any]) -> str:
-    """Write `metrics.json` and the pictures into `folder`; return the result in a few lines."""
+    """Write `metrics.json` and the pictures into `folder`; return a short summary."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "metrics.json") as part:
         text = json.dumps(figures, indent=1, ensure_ascii=False)
@@ -43,7 +67,7 @@ def write_report(folder: Path, figures: dict[str, Any]) -> str:
             draw_confusion(figures[split], figures["classes"], path, title)
             lines.append(_line(split, figures[split]))
     if "test" not in figures:
-        lines.append("no test songs: how good it is on unseen songs is not known")
+        lines.append("no test songs: its accuracy on unseen songs is not known")
     return "\n".join(lines)
 
 

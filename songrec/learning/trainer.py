@@ -172,7 +172,12 @@ class Trainer:
 
     def save_state(self) -> None:
         """Write all that is needed to go on after the last epoch."""
-        state = {
+        remove_stale_parts(self.state_path.parent)
+        with atomic_path(self.state_path) as part:
+            part.write_bytes(serialised(self._state()))
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "settings": dataclasses.asdict(self.settings),
             "data_digest": self.data.digest,
             "classifier": self.classifier.state_dict(),
@@ -183,9 +188,6 @@ class Trainer:
             "best_score": self._best_score,
             "best_weights": self._best_weights,
         }
-        remove_stale_parts(self.state_path.parent)
-        with atomic_path(self.state_path) as part:
-            part.write_bytes(serialised(state))
 
     def load_state(self) -> None:
         """Go back to the last whole epoch of an interrupted training.
@@ -193,7 +195,7 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If there is none, or it is of other settings or other arrays.
+            If there is none, or it is not one, or it is of other settings or other arrays.
         """
         try:
             state = torch.load(self.state_path, map_location=self.device, weights_only=True)
@@ -203,6 +205,10 @@ class Trainer:
             ) from error
         except LOAD_ERRORS as error:
             raise TrainingError(f"{self.state_path} is damaged", _START_ANEW) from error
+        if not isinstance(state, dict) or state.keys() != self._state().keys():
+            raise TrainingError(
+                f"{self.state_path} is not the state of a stopped training", _START_ANEW
+            )
         mine = dataclasses.asdict(self.settings)
         changed = [name for name in mine if mine[name] != state["settings"].get(name)]
         if "epochs" in changed and self.settings.epochs >= len(state["history"]):

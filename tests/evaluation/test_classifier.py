@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from songrec.errors import LabelError, RecipeMismatchError
+from songrec.learning.accuracy import interval_95
 from songrec.learning.arrays import REBUILD, WITH_TEST_SONGS
 from songrec.learning.classification import classification_text, classify_test_songs
-from songrec.learning.statistics import wilson_interval
 from songrec.store.database import Database
 from tests.evaluation.evaluating import evaluate
 from tests.models import write_classifier
@@ -36,7 +36,7 @@ def test_the_classifier_is_measured_on_the_test_songs(train_db, tmp_path):
     for number, of_class in enumerate(figures["per_class"].values()):
         confusion = figures["confusion_songs"][number]
         assert (of_class["right"], of_class["n_songs"]) == (confusion[number], 3)
-        assert of_class["interval_95"] == pytest.approx(wilson_interval(confusion[number], 3))
+        assert of_class["interval_95"] == pytest.approx(interval_95(confusion[number], 3))
     with Image.open(tmp_path / "confusion.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
 

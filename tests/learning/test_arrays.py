@@ -136,6 +136,17 @@ def test_a_damaged_slice_skips_its_song(train_db):
     assert len(songs_of(train_db)) == 23
 
 
+def test_damaged_slices_of_every_song_are_told(train_db):
+    for path in (train_db / "train_db/slices").rglob("0000.png"):
+        path.write_bytes(b"\x89PNG damaged")
+    for _ in range(2):  # the second time, all are skipped as remembered
+        done = load(train_db, "--size", "0.75")
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "no song's slices can be read; the reasons are in" in done.stderr
+        assert "spotify_slices.py -m Train" in done.stderr and "--force" in done.stderr
+    assert not (train_db / "train_db/arrays").exists()
+
+
 def test_a_song_in_two_formats_is_on_one_side(data):
     rows = []
     for number in range(12):

@@ -13,12 +13,13 @@ from PIL import Image
 
 import model
 from songrec.learning import trainer as training
+from songrec.learning.accuracy import interval_95
 from songrec.learning.arrays import open_arrays
 from songrec.learning.augmentation import SpectrogramMasks
 from songrec.learning.plots import draw_confusion
 from songrec.learning.settings import TrainingSettings
-from songrec.learning.statistics import wilson_interval
 from songrec.store.database import Database
+from tests.models import write_model
 from tests.running import Run, run_script
 from tests.training_data import LIGHT, load, train
 
@@ -43,7 +44,7 @@ def test_masks_hide_at_most_a_part_and_differ_by_picture():
     assert (x == 1).all()
 
 
-def test_training_learns_and_leaves_its_papers(train_db, tmp_path):
+def test_training_learns_and_writes_its_figures(train_db, tmp_path):
     load(train_db, "--split", "official")
     out = tmp_path / "out/model.pt"
     done = train(train_db, out, *LIGHT, "--epochs", "16", "--batch-size", "8")
@@ -158,12 +159,34 @@ def test_training_that_cannot_start_says_why(data, train_db, tmp_path):
     (out.parent / "model/checkpoint.pt").write_bytes(b"junk")
     damaged = train(train_db, out, *LIGHT, "--resume")
     assert damaged.returncode == 1 and "damaged" in damaged.stderr
+    write_model(out.parent / "model/checkpoint.pt")
+    mistaken = train(train_db, out, *LIGHT, "--resume")
+    assert mistaken.returncode == 1 and "Traceback" not in mistaken.stderr
+    assert "not the state of a stopped training" in mistaken.stderr
+    advised = mistaken.stderr.partition("run: ")[2]
+    assert "-m Train" in advised and "--resume" not in advised
     refused = train(train_db, out, "--epochs", "0")
     assert refused.returncode == 2
     mark = train_db / "train_db/arrays/recipe.json"
     mark.write_text(mark.read_text().replace('"digest": "', '"digest": "old'))
     done = train(train_db, out)
-    assert done.returncode == 1 and "load_training_data.py --size 0.8 --force" in done.stderr
+    assert done.returncode == 1 and "load_training_data.py --data" in done.stderr
+    assert done.stderr.endswith("--size 0.8 --force\n")
+
+
+def test_a_model_that_is_replaced_is_kept(train_db, tmp_path):
+    load(train_db, "--size", "0.75")
+    out = write_model(tmp_path / "model.pt")
+    shipped = out.read_bytes()
+    flags = [*LIGHT, "--epochs", "1"]
+    first = train(train_db, out, *flags)
+    assert first.returncode == 0, first.stderr
+    assert (tmp_path / "model.pt.bak").read_bytes() == shipped != out.read_bytes()
+    assert f"the model that was there is now {out}.bak;" in first.stderr
+    trained = out.read_bytes()
+    again = train(train_db, out, *flags)
+    assert f"is now {out}.bak (the one kept before is gone)" in again.stderr
+    assert (tmp_path / "model.pt.bak").read_bytes() == trained
 
 
 def test_a_dollar_in_a_name_is_drawn_as_a_letter(tmp_path):
@@ -173,9 +196,9 @@ def test_a_dollar_in_a_name_is_drawn_as_a_letter(tmp_path):
         assert picture.format == "PNG"
 
 
-def test_wilson_interval_is_the_published_one():
+def test_the_interval_is_the_one_that_wilson_published():
     # Newcombe, Statistics in Medicine 1998, table I: 81 of 263 and 0 of 20.
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    low, high = wilson_interval(10, 10)
+    assert interval_95(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert interval_95(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    low, high = interval_95(10, 10)
     assert math.isclose(high, 1.0) and 0.7 < low < 0.75
