@@ -19,7 +19,7 @@ from songrec.advice import Advice
 from songrec.cli import ROOT
 from tests.models import write_model
 from tests.running import run_script
-from tests.training_data import write_slices, write_tracks
+from tests.training_data import LIGHT, write_slices, write_tracks
 from tests.tunes import write_tune
 
 GIVERS = {"Advice", "again", "make_specs", "make_slices"}
@@ -169,7 +169,40 @@ def next_steps(place):
         command = matches[-1] if matches else ""
 
 
-SCENARIOS = [library, skipped_songs, next_steps]
+def training(place):
+    """No arrays; arrays of another recipe or without test songs; a training that stops."""
+    train = ("-m", "Train", "--data", DATA, "--model", "new.pt", *LIGHT, "--epochs", "1")
+    command = place.mended("recommender.py", *train)
+    assert "load_training_data.py" in command
+    (place.train_db / "arrays/recipe.json").write_text(OLD_RECIPE)
+    place.mended("recommender.py", *train)
+    (place.train_db / "arrays/recipe.json").write_text(OLD_RECIPE)
+    place.mended("load_training_data.py", "--data", DATA, "--size", "0.8")
+    (place.train_db / "slices/recipe.json").write_text(OLD_RECIPE)
+    command = place.advice_of("load_training_data.py", "--data", DATA)
+    assert "-m Train" in command and "spotify_specs.py" in command  # there is no audio to do it
+    (place.train_db / "slices/recipe.json").unlink()
+    (place.folder / "model/checkpoint.pt").unlink()
+    place.type(place.advice_of("recommender.py", *train, "--resume"))
+    place.run("load_training_data.py", "--data", DATA, "--size", "1")
+    evaluate = ("-m", "Train", "--data", DATA, "--model", "new.pt")
+    command = place.advice_of("evaluate.py", *evaluate)
+    assert "load_training_data.py" in command
+    place.type(command)
+
+
+def models(place):
+    """A model that is not there can be trained."""
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        place.run(script, "-m", "Test", "--data", DATA)
+    place.run("load_training_data.py", "--data", DATA, "--size", "0.8")
+    (place.folder / "own.pt").unlink()
+    command = place.advice_of("recommender.py", "-m", "Recommend", "Song 1", *OWN)
+    place.type(f"{command} {' '.join(LIGHT)} --epochs 1")
+    assert place.run("recommender.py", "-m", "Recommend", "Song 1", *OWN).returncode == 0
+
+
+SCENARIOS = [library, skipped_songs, next_steps, training, models]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
