@@ -4,6 +4,11 @@ The root scripts are the stages; this package holds what they share, a folder a 
 flows one way: songs -> specs -> slices -> arrays or vectors -> answer.
 """
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  # one line instead of a traceback about syntax
+    sys.exit(f"Song-Recommender needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
