@@ -2,7 +2,8 @@
 
 -m Train  reads  train_db/arrays/, model.pt
           writes the classifier's accuracy on the test songs to stdout
--m Test   reads  song_db/slices/, song_db/tracks.csv (artist, album, genre), model.pt
+-m Test   reads  song_db/slices/, model.pt, and artist, album and genre from song_db/tracks.csv
+                 or, where there is none, from the tags of song_db/songs/
           writes the quality of the recommendations to stdout, beside other systems'
 
     python evaluate.py -m Train
@@ -67,6 +68,8 @@ def evaluate_classifier(args: argparse.Namespace) -> int:
 def evaluate_recommendations(args: argparse.Namespace) -> int:
     """Print every system's measures and this tool's lead over each; return the exit status."""
     from songrec.evaluation import comparison
+    from songrec.evaluation.measures import MEASURES
+    from songrec.evaluation.tables import text_of
     from songrec.recommend.recommender import Recommender
     from songrec.store.database import Database
 
@@ -80,8 +83,10 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
         scores[name] = comparison.score_network(subject, other.embedder)
     figures = comparison.figures_of(subject, scores)
     if args.plot:  # before the text: its reader (head, say) may leave
-        comparison.draw(figures, args.plot)
-    cli.print_json(figures) if args.json else print(comparison.text_of(figures))
+        from songrec.evaluation.plots import draw_measures
+
+        draw_measures(figures["measures"], MEASURES, args.plot)
+    cli.print_json(figures) if args.json else print(text_of(figures, comparison.OWN))
     return cli.EXIT_OK
 
 

@@ -75,12 +75,8 @@ def train(args: argparse.Namespace) -> int:
     print(report)
     if not args.quiet:
         step = Advice("recommender.py", ("-m", "Recommend", "artist - song"))
-        parts = [
-            f"wrote {args.model} and {folder}",
-            replaced,
-            f"next: {cli.commands([step], args)}",
-        ]
-        print(printable("; ".join(part for part in parts if part)), file=sys.stderr)
+        written = f"wrote {args.model} and {folder}" + (f"; {replaced}" if replaced else "")
+        print(printable(f"{written}; next: {cli.commands([step], args)}"), file=sys.stderr)
     return cli.EXIT_OK
 
 

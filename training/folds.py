@@ -34,6 +34,7 @@ from songrec.evaluation import comparison
 from songrec.evaluation.comparison import Subject
 from songrec.evaluation.measures import Scores
 from songrec.evaluation.peers import PEERS
+from songrec.evaluation.tables import text_of
 from songrec.files import fingerprint
 from songrec.names import composed, fold
 from songrec.network.embedder import Embedder
@@ -231,7 +232,7 @@ def measure(args: argparse.Namespace) -> int:
     scores = score_folds(args, subject, labels, folds, models)
     order = [row for rows in folds for row in rows]
     together = Subject(subject.library.subset(order), subject.labels[order])
-    print(comparison.text_of(comparison.figures_of(together, scores)))
+    print(text_of(comparison.figures_of(together, scores), comparison.OWN))
     return cli.EXIT_OK
 
 

@@ -7,24 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from songrec.errors import LabelError
-from songrec.evaluation.measures import (
-    MEASURES,
-    LabelledSongs,
-    Scores,
-    bootstrap_weights,
-    differences,
-    score,
-    summarise,
-    table,
-)
-from songrec.evaluation.peers import PEERS, is_installed, peer_similarity, vector_similarity
-from songrec.learning.plots import draw_measures
-from songrec.names import composed
+from songrec.evaluation.labels import LabelledSongs, label_songs
+from songrec.evaluation.measures import Resamples, Scores, differences, score, summarise
+from songrec.evaluation.peers import PEERS, is_installed, peer_similarities, vector_similarities
 from songrec.recommend.library import Library
 from songrec.recommend.ranking import RANKINGS, cosine_similarities
 from songrec.recommend.recommender import Recommender
-from songrec.store.tracks import read_tracks
 
 if TYPE_CHECKING:
     from songrec.network.embedder import Embedder
@@ -46,28 +34,11 @@ def open_subject(recommender: Recommender, split: str | None) -> Subject:
     Raises
     ------
     LabelError
-        If `tracks.csv` is missing or labels none of the songs.
+        As `label_songs` does.
     """
-    database = recommender.database
-    tracks = read_tracks(database.tracks_csv)
     library = recommender.library
-    names = [composed(song.name) for song in library.songs]
-    rows = [
-        row
-        for row, name in enumerate(names)
-        if name in tracks.index and split in {None, tracks.at[name, "split"]}
-    ]
-    if len(rows) < 2:
-        of_split = f" of split {split}" if split else ""
-        raise LabelError(
-            f"{database.tracks_csv} lists {len(rows)} of these songs{of_split}; 2 are needed"
-        )
-    part = library.subset(rows)
-    known = tracks.loc[[names[row] for row in rows]]
-    if not (known["artist"].any() or known["genre"].any()):
-        raise LabelError(f"{database.tracks_csv} tells neither artist nor genre of these songs")
-    columns = (known[name].to_numpy(dtype=object) for name in ("artist", "album", "genre"))
-    return Subject(part, LabelledSongs(*columns))
+    rows, labels = label_songs(recommender.database, library.songs, split)
+    return Subject(library.subset(rows), labels)
 
 
 def installed(names: Sequence[str]) -> list[str]:
@@ -80,12 +51,10 @@ def score_system(subject: Subject, name: str) -> Scores:
     library = subject.library
     for ranking in RANKINGS:
         if name == ranking:
-            rows = [
-                library.similarities(library.descriptions[[row]], ranking)
-                for row in range(len(library.songs))
-            ]
-            return score(np.stack(rows), subject.labels)
-    return score(peer_similarity(name, library), subject.labels)
+            rows = (library.descriptions[[row]] for row in range(len(library.songs)))
+            found = (library.similarities(query, ranking) for query in rows)
+            return score(found, subject.labels)
+    return score(peer_similarities(name, library), subject.labels)
 
 
 def score_systems(
@@ -98,7 +67,7 @@ def score_systems(
 
 def score_vectors(subject: Subject, path: Path) -> Scores:
     """Score vectors of another system, by cosine."""
-    return score(vector_similarity(path, subject.library), subject.labels)
+    return score(vector_similarities(path, subject.library), subject.labels)
 
 
 def score_network(subject: Subject, embedder: "Embedder") -> Scores:
@@ -110,12 +79,12 @@ def score_network(subject: Subject, embedder: "Embedder") -> Scores:
             for song in subject.library.songs
         ]
     )
-    return score(np.stack([cosine_similarities(vectors, row) for row in vectors]), subject.labels)
+    return score((cosine_similarities(vectors, row) for row in vectors), subject.labels)
 
 
 def figures_of(subject: Subject, scores: dict[str, Scores]) -> dict[str, Any]:
     """Return all figures as plain values: sizes, measures, and this tool's leads."""
-    weights = bootstrap_weights(subject.labels.groups)
+    resamples = Resamples.of(subject.labels.groups)
     first = next(iter(scores.values()))
     queries = {name: int(np.isfinite(values).sum()) for name, values in first.per_query.items()}
     own = scores.get(OWN)
@@ -123,30 +92,10 @@ def figures_of(subject: Subject, scores: dict[str, Scores]) -> dict[str, Any]:
         "n_songs": len(subject.library.songs),
         "n_artists": len({artist for artist in subject.labels.artist if artist}),
         "n_queries": queries,
-        "measures": {name: summarise(one, weights) for name, one in scores.items()},
+        "measures": {name: summarise(one, resamples) for name, one in scores.items()},
         "leads": {
-            name: differences(own, other, weights)
+            name: differences(own, other, resamples)
             for name, other in scores.items()
             if own is not None and name != OWN
         },
     }
-
-
-def text_of(figures: dict[str, Any]) -> str:
-    """Return the figures as two tables."""
-    columns = [*MEASURES, "hub_skew", "never_recommended"]
-    queries = ", ".join(f"{name} {n}" for name, n in figures["n_queries"].items())
-    parts = [
-        f"{figures['n_songs']} songs of {figures['n_artists']} named artists; "
-        "95 % intervals by bootstrap over artists",
-        f"queries: {queries}",
-        table(figures["measures"], columns),
-    ]
-    if figures["leads"]:
-        parts += [f"`{OWN}` minus each (paired):", table(figures["leads"], MEASURES)]
-    return "\n\n".join(parts)
-
-
-def draw(figures: dict[str, Any], path: Path) -> None:
-    """Draw the measures of all systems."""
-    draw_measures(figures["measures"], MEASURES, path)

@@ -1,42 +1,26 @@
-"""How good recommendations are, told by labels: artist, album and genre of the neighbours."""
+"""How good recommendations are, judged by labels: artist, album and genre of the neighbours."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
 from scipy import stats
 
+from songrec.evaluation.labels import LabelledSongs
+
 N_NEIGHBOURS = 10
 GENRE_DEPTHS = (1, 5, 10)
 N_BOOTSTRAP = 2000
-MEASURES = (
-    "genre_p1",
-    "genre_p5",
-    "genre_p10",
+GENRE_MEASURES = ("genre_p1", "genre_p5", "genre_p10")
+ARTIST_MEASURES = (
     "artist_hit10",
     "artist_mrr",
     "artist_hit10_other_album",
     "artist_mrr_other_album",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledSongs:
-    """Labels of the songs of a library, "" where unknown; arrays of text [shape=(n,)]."""
-
-    artist: np.ndarray
-    album: np.ndarray
-    genre: np.ndarray
-
-    def __getitem__(self, rows: Sequence[int]) -> "LabelledSongs":
-        return LabelledSongs(self.artist[rows], self.album[rows], self.genre[rows])
-
-    @property
-    def groups(self) -> np.ndarray:
-        """Number of each song's artist [shape=(n,)]; a song without one is its own group."""
-        own = [name if name else f"\x00{row}" for row, name in enumerate(self.artist)]
-        return np.unique(np.array(own, dtype=object), return_inverse=True)[1]
+MEASURES = (*GENRE_MEASURES, *ARTIST_MEASURES)
+HUB_MEASURES = ("hub_skew", "never_recommended")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +53,8 @@ class Scores:
         )
 
 
-def score(similarity: np.ndarray, labels: LabelledSongs) -> Scores:
-    """Score a system by its similarities.
+def score(similarities: Iterable[np.ndarray], labels: LabelledSongs) -> Scores:
+    """Score a system by its similarities, one query at a time.
 
     Genre: share of the first 1, 5, 10 songs with the query's genre among the genre-labelled
     songs of other artists (the artist filter of Flexer and Schnitzer, 2010). Artist: whether a
@@ -79,25 +63,27 @@ def score(similarity: np.ndarray, labels: LabelledSongs) -> Scores:
 
     Parameters
     ----------
-    similarity : np.ndarray [shape=(n, n)]
-        Row: query. Only its order matters; the diagonal is not looked at.
+    similarities : iterable of np.ndarray [shape=(n,)]
+        Of each song, in order, to every song. Only the order of the numbers matters; the
+        similarity of a song to itself is ignored.
     """
-    n_songs = len(similarity)
+    artist, album, genre = (_numbered(x) for x in (labels.artist, labels.album, labels.genre))
+    n_songs = len(artist)
     per_query = {measure: np.full(n_songs, np.nan) for measure in MEASURES}
     rows = np.arange(n_songs)
     neighbours = np.empty((n_songs, min(N_NEIGHBOURS, n_songs - 1)), dtype=np.int64)
-    for query in range(n_songs):
+    for query, similarity in zip(rows, similarities, strict=True):
         others = rows[rows != query]
-        order = others[np.argsort(-similarity[query, others], kind="stable")]
+        order = others[np.argsort(-similarity[others], kind="stable")]
         neighbours[query] = order[:N_NEIGHBOURS]
-        same_artist = (labels.artist == labels.artist[query]) & (labels.artist[query] != "")
-        if labels.genre[query]:
-            found = order[(labels.genre[order] != "") & ~same_artist[order]]
-            right = labels.genre[found] == labels.genre[query]
+        same_artist = (artist == artist[query]) & (artist[query] >= 0)
+        if genre[query] >= 0:
+            found = order[(genre[order] >= 0) & ~same_artist[order]]
+            right = genre[found] == genre[query]
             if len(right):
                 for depth in GENRE_DEPTHS:
                     per_query[f"genre_p{depth}"][query] = right[:depth].mean()
-        same_album = (labels.album == labels.album[query]) & (labels.album[query] != "")
+        same_album = (album == album[query]) & (album[query] >= 0)
         for suffix, kept in (
             ("", order),
             ("_other_album", order[~(same_artist & same_album)[order]]),
@@ -107,6 +93,12 @@ def score(similarity: np.ndarray, labels: LabelledSongs) -> Scores:
                 per_query[f"artist_hit10{suffix}"][query] = hits[0] < N_NEIGHBOURS
                 per_query[f"artist_mrr{suffix}"][query] = 1.0 / (hits[0] + 1)
     return Scores(per_query, neighbours)
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """Return a number for each label, -1 for the unknown [shape=(n,), dtype=int64]."""
+    names, numbers = np.unique(labels, return_inverse=True)
+    return numbers if "" not in names else numbers - 1
 
 
 def hubness(neighbours: np.ndarray) -> tuple[float, float]:
@@ -123,87 +115,82 @@ def hubness(neighbours: np.ndarray) -> tuple[float, float]:
     return float(skew), float((counts == 0).mean())
 
 
-def bootstrap_weights(groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Draw the songs' weights of `N_BOOTSTRAP` resamples of whole artists.
+@dataclasses.dataclass(frozen=True)
+class Resamples:
+    """Bootstrap resamples of whole artists: the songs of an artist are not independent.
 
-    Songs of an artist are not independent, so artists are drawn, not songs.
-
-    Returns
-    -------
-    np.ndarray [shape=(N_BOOTSTRAP, n), dtype=float64]
-    """
-    rng = np.random.default_rng(seed)
-    n_groups = int(groups.max()) + 1
-    draws = rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=N_BOOTSTRAP)
-    return draws[:, groups].astype(np.float64)
-
-
-def interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean of the queries that count, and its 95 % bootstrap interval.
-
-    Parameters
+    Attributes
     ----------
-    values : np.ndarray [shape=(n,)]
-        NaN where a song is no query.
-    weights : np.ndarray [shape=(N_BOOTSTRAP, n)]
-
-    Returns
-    -------
-    tuple of float
-        Mean, lower and upper bound; NaN where there is no query.
+    groups : np.ndarray [shape=(n,), dtype=int64]
+        Number of each song's artist.
+    draws : np.ndarray [shape=(N_BOOTSTRAP, n_artists), dtype=float64]
+        How often each artist is drawn.
     """
-    counts = np.isfinite(values)
-    if not counts.any():
-        return float("nan"), float("nan"), float("nan")
-    drawn = weights[:, counts]
-    totals = drawn.sum(axis=1)
-    means = (drawn @ values[counts])[totals > 0] / totals[totals > 0]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(values[counts].mean()), float(low), float(high)
+
+    groups: np.ndarray
+    draws: np.ndarray
+
+    @classmethod
+    def of(cls, groups: np.ndarray, seed: int = 0) -> Self:
+        """Draw the resamples."""
+        n_groups = int(groups.max()) + 1
+        draws = np.random.default_rng(seed).multinomial(
+            n_groups, np.full(n_groups, 1.0 / n_groups), size=N_BOOTSTRAP
+        )
+        return cls(groups, draws.astype(np.float64))
+
+    def interval(self, values: np.ndarray) -> tuple[float, float, float]:
+        """Return the mean of the queries that count, and its 95 % bootstrap interval.
+
+        Parameters
+        ----------
+        values : np.ndarray [shape=(n,)]
+            NaN where a song is no query.
+
+        Returns
+        -------
+        tuple of float
+            Mean, lower and upper bound; NaN where there is no query.
+        """
+        counts = np.isfinite(values)
+        if not counts.any():
+            return float("nan"), float("nan"), float("nan")
+        groups, n_groups = self.groups[counts], self.draws.shape[1]
+        totals = self.draws @ np.bincount(groups, minlength=n_groups)
+        sums = self.draws @ np.bincount(groups, values[counts], minlength=n_groups)
+        low, high = np.percentile(sums[totals > 0] / totals[totals > 0], [2.5, 97.5])
+        return float(values[counts].mean()), float(low), float(high)
 
 
-def summarise(scores: Scores, weights: np.ndarray) -> dict[str, list[float]]:
+def summarise(scores: Scores, resamples: Resamples) -> dict[str, list[float]]:
     """Return [mean, low, high] of every measure, and the two of hubness (skew, never)."""
-    told = {name: list(interval(values, weights)) for name, values in scores.per_query.items()}
+    summary = {name: list(resamples.interval(values)) for name, values in scores.per_query.items()}
     # Resampled queries would leave out songs that are asked in real use: no honest interval.
-    for name, value in zip(
-        ("hub_skew", "never_recommended"), hubness(scores.neighbours), strict=True
-    ):
-        told[name] = [value, float("nan"), float("nan")]
-    return told
+    for name, value in zip(HUB_MEASURES, hubness(scores.neighbours), strict=True):
+        summary[name] = [value, float("nan"), float("nan")]
+    return summary
 
 
-def differences(one: Scores, other: Scores, weights: np.ndarray) -> dict[str, list[float]]:
+def differences(one: Scores, other: Scores, resamples: Resamples) -> dict[str, list[float]]:
     """Return [mean, low, high] of the paired differences one - other of every measure."""
     return {
-        name: list(interval(one.per_query[name] - other.per_query[name], weights))
+        name: list(resamples.interval(one.per_query[name] - other.per_query[name]))
         for name in MEASURES
     }
 
 
-def standardised_similarity(features: np.ndarray) -> np.ndarray:
-    """Return minus the Euclidean distances of features standardised over the songs.
+def standardised_similarities(features: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield each song's negative Euclidean distances to all [shape=(n,)], of scaled features.
 
     Parameters
     ----------
     features : np.ndarray [shape=(n, n_features)]
-
-    Returns
-    -------
-    np.ndarray [shape=(n, n)]
+        Scaled to unit deviation over the songs before the distances are taken.
     """
     scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
-    return -np.stack([np.linalg.norm(scaled - row, axis=1) for row in scaled])
+    return euclidean_similarities(scaled)
 
 
-def table(results: dict[str, dict[str, list[float]]], columns: Sequence[str]) -> str:
-    """Return a Markdown table: a row a system, a column a measure with its interval."""
-    lines = ["| system | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for system, measures in results.items():
-        cells = []
-        for column in columns:
-            mean, low, high = measures[column]
-            bounds = f" ({low:.2f}..{high:.2f})" if np.isfinite(low) else ""
-            cells.append(f"{mean:.3f}{bounds}" if np.isfinite(mean) else "")
-        lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def euclidean_similarities(features: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield each song's negative Euclidean distances to all [shape=(n,)]."""
+    return (-np.linalg.norm(features - row, axis=1) for row in features)

@@ -1,15 +1,15 @@
-"""Other systems to compare with, as similarities between the songs of a library."""
+"""Other systems to compare with: the similarities of each song of a library, in order, to all."""
 
 import importlib.util
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from songrec.advice import Advice
 from songrec.errors import LibraryError
-from songrec.evaluation.measures import standardised_similarity
+from songrec.evaluation.measures import euclidean_similarities, standardised_similarities
 from songrec.recommend.library import Library
 from songrec.recommend.ranking import cosine_similarities
 from songrec.sound.audio import load_audio
@@ -26,8 +26,8 @@ def is_installed(peer: str) -> bool:
     return not package or importlib.util.find_spec(package) is not None
 
 
-def peer_similarity(peer: str, library: Library) -> np.ndarray:
-    """Return a peer's similarities [shape=(n, n)] between the songs of a library.
+def peer_similarities(peer: str, library: Library) -> Iterator[np.ndarray]:
+    """Return a peer's similarities [shape=(n,)] of each song of a library to all.
 
     Raises
     ------
@@ -39,18 +39,19 @@ def peer_similarity(peer: str, library: Library) -> np.ndarray:
     return _COMPUTE[peer](library)
 
 
-def _random(library: Library) -> np.ndarray:
+def _random(library: Library) -> Iterator[np.ndarray]:
     n_songs = len(library.songs)
-    return np.random.default_rng(0).random((n_songs, n_songs))
+    rng = np.random.default_rng(0)
+    return (rng.random(n_songs) for _ in range(n_songs))
 
 
-def _mfcc(library: Library) -> np.ndarray:
+def _mfcc(library: Library) -> Iterator[np.ndarray]:
     """Means and deviations of the cepstral coefficients: the textbook's description."""
     timbres: Timbres = library.descriptions.timbres
-    return standardised_similarity(np.concatenate([timbres.mean, timbres.deviation], axis=1))
+    return standardised_similarities(np.concatenate([timbres.mean, timbres.deviation], axis=1))
 
 
-def _musly(library: Library) -> np.ndarray:
+def _musly(library: Library) -> Iterator[np.ndarray]:
     import pymusly
 
     jukebox = pymusly.MuslyJukebox(method="timbre", decoder="none")
@@ -58,15 +59,15 @@ def _musly(library: Library) -> np.ndarray:
     # The jukebox learns its mutual proximity from these same tracks.
     jukebox.set_style(tracks)
     numbered = list(zip(jukebox.add_tracks(tracks), tracks, strict=True))
-    return -np.array([jukebox.compute_similarity(seed, numbered) for seed in numbered])
+    return (-np.array(jukebox.compute_similarity(seed, numbered)) for seed in numbered)
 
 
-def _bliss(library: Library) -> np.ndarray:
+def _bliss(library: Library) -> Iterator[np.ndarray]:
     import bliss_audio
 
     features = np.array([bliss_audio.Song(str(path)).analysis for path in _audio(library)])
     # bliss's own distance: Euclidean, its features being scaled to -1..1 already.
-    return -np.stack([np.linalg.norm(features - row, axis=1) for row in features])
+    return euclidean_similarities(features)
 
 
 def _audio(library: Library) -> list[Path]:
@@ -79,7 +80,7 @@ def _audio(library: Library) -> list[Path]:
     return [song.path for song in library.songs]
 
 
-_COMPUTE: dict[str, Callable[[Library], np.ndarray]] = {
+_COMPUTE: dict[str, Callable[[Library], Iterator[np.ndarray]]] = {
     "random": _random,
     "mfcc": _mfcc,
     "musly": _musly,
@@ -87,8 +88,8 @@ _COMPUTE: dict[str, Callable[[Library], np.ndarray]] = {
 }
 
 
-def vector_similarity(path: Path, library: Library) -> np.ndarray:
-    """Return the cosine similarities [shape=(n, n)] of vectors that another system made.
+def vector_similarities(path: Path, library: Library) -> Iterator[np.ndarray]:
+    """Return the cosine similarities [shape=(n,)] by vectors that another system made.
 
     Parameters
     ----------
@@ -115,4 +116,4 @@ def vector_similarity(path: Path, library: Library) -> np.ndarray:
     if missing:
         raise LibraryError(f"{path} has no vector of {missing[0]!r}")
     mine = vectors[[row_of[song.name] for song in library.songs]]
-    return np.stack([cosine_similarities(mine, row) for row in mine])
+    return (cosine_similarities(mine, row) for row in mine)

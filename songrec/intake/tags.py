@@ -13,6 +13,8 @@ from songrec.names import join_name
 # "easy" keys first; wav files keep plain ID3 frames.
 _ARTIST_KEYS = ("artist", "TPE1")
 _TITLE_KEYS = ("title", "TIT2")
+_ALBUM_KEYS = ("album", "TALB")
+_GENRE_KEYS = ("genre", "TCON")
 
 
 def song_name(path: Path) -> str:
@@ -25,14 +27,23 @@ def song_name(path: Path) -> str:
 
 def read_tags(path: Path) -> tuple[str, str]:
     """Return artist and title, "" where there is none; several artists are joined by ", "."""
+    tags = _tags_of(path)
+    return _text(tags, _ARTIST_KEYS), _text(tags, _TITLE_KEYS)
+
+
+def read_labels(path: Path) -> tuple[str, str, str]:
+    """Return artist, album and genre, "" where there is none."""
+    tags = _tags_of(path)
+    return _text(tags, _ARTIST_KEYS), _text(tags, _ALBUM_KEYS), _text(tags, _GENRE_KEYS)
+
+
+def _tags_of(path: Path) -> Mapping[str, Any]:
     try:
         file = mutagen.File(path, easy=True)
     except (mutagen.MutagenError, ValueError, LookupError, struct.error, EOFError):
         # Tags that cannot be read are no reason to refuse music that perhaps can.
-        return "", ""
-    if file is None or file.tags is None:
-        return "", ""
-    return _text(file.tags, _ARTIST_KEYS), _text(file.tags, _TITLE_KEYS)
+        return {}
+    return {} if file is None or file.tags is None else file.tags
 
 
 def _text(tags: Mapping[str, Any], keys: tuple[str, ...]) -> str:

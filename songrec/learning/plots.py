@@ -1,6 +1,5 @@
-"""The pictures of a training: curves and the confusion matrix, as PNG."""
+"""Plots of a training: curves and the confusion matrix, as PNG."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from songrec.files import atomic_path
@@ -34,12 +34,15 @@ def draw_curves(figures: dict[str, Any], folder: Path) -> None:
         for key, label in lines.items():
             if key in history[0]:
                 axes.plot(epochs, [row[key] for row in history], marker="o", label=label)
+        if name == "accuracy":
+            axes.axhline(1.0 / len(figures["classes"]), color="grey", linewidth=1, label="chance")
+            axes.set_ylim(0, 1)
         axes.axvline(figures["best_epoch"], color="grey", linestyle=":", label="kept")
         axes.set(xlabel="epoch", ylabel=name, title=f"{name} by epoch ({figures['label']})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-        _save(figure, folder / f"{name}.png")
+        save_plot(figure, folder / f"{name}.png")
 
 
 def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, title: str) -> None:
@@ -66,28 +69,11 @@ def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, tit
                 color="white" if dark else "black",
             )
     axes.set(xlabel="found", ylabel="true", title=title)
-    _save(figure, path)
+    save_plot(figure, path)
 
 
-def draw_measures(
-    results: dict[str, dict[str, list[float]]], measures: Sequence[str], path: Path
-) -> None:
-    """Draw [mean, low, high] of each measure of each system as points with intervals."""
-    figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
-    for number, (system, told) in enumerate(results.items()):
-        shift = (number - (len(results) - 1) / 2) * 0.8 / len(results)
-        values = np.array([told[measure] for measure in measures])
-        bounds = np.abs(values[:, 1:].T - values[:, 0])
-        places = np.arange(len(measures)) + shift
-        axes.errorbar(places, values[:, 0], yerr=bounds, fmt="o", capsize=2, label=system)
-    axes.set_xticks(range(len(measures)), [m.replace("_", "\n", 2) for m in measures])
-    axes.set(ylim=(0, 1), title="higher is better; 95 % intervals by bootstrap over artists")
-    axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=min(len(results), 8))
-    _save(figure, path)
-
-
-def _save(figure: plt.Figure, path: Path) -> None:
+def save_plot(figure: Figure, path: Path) -> None:
+    """Save a figure as PNG, whole or not at all, and close it."""
     with atomic_path(path) as part:
         figure.savefig(part, format="png", dpi=110)
     plt.close(figure)

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from songrec.evaluation.measures import (
-    LabelledSongs,
-)
+from songrec.evaluation.labels import LabelledSongs
 
 
 def labelled_songs(*rows):

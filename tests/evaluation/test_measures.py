@@ -1,23 +1,23 @@
 """The measures of recommendations, worked out by hand."""
 
+import tracemalloc
 import types
 
 import numpy as np
 import pytest
 
+from songrec.evaluation.labels import LabelledSongs
 from songrec.evaluation.measures import (
     MEASURES,
     N_BOOTSTRAP,
-    LabelledSongs,
+    Resamples,
     Scores,
-    bootstrap_weights,
     differences,
     hubness,
-    interval,
     score,
-    standardised_similarity,
+    standardised_similarities,
 )
-from songrec.evaluation.peers import peer_similarity
+from songrec.evaluation.peers import peer_similarities
 from tests.evaluation.labels import SIX, SIX_ORDERS, labelled_songs, similarity_of
 
 
@@ -74,8 +74,8 @@ def test_hubness_is_the_skew_of_how_often_songs_are_found():
 
 def test_the_distance_between_features_of_different_scale():
     features = np.array([[0.0, 0.0, 7.0], [2.0, 2000.0, 7.0]])
-    told = standardised_similarity(features)
-    assert told == pytest.approx(np.array([[0, -np.sqrt(8)], [-np.sqrt(8), 0]]))
+    told = list(standardised_similarities(features))
+    assert np.array(told) == pytest.approx(np.array([[0, -np.sqrt(8)], [-np.sqrt(8), 0]]))
 
 
 def songs_of_artists(n_songs, n_artists):
@@ -83,13 +83,13 @@ def songs_of_artists(n_songs, n_artists):
 
 
 def test_artists_are_drawn_whole():
-    weights = bootstrap_weights(songs_of_artists(30, 5).groups)
-    assert weights.shape == (N_BOOTSTRAP, 30)
-    assert np.array_equal(weights[:, :5], weights[:, 5:10])
-    assert (weights[:, :5].sum(axis=1) == 5).all()
-    assert weights.min() == 0 and weights.max() > 1
-    alone = bootstrap_weights(labelled_songs(*[("", "", "")] * 6).groups)
-    assert len(np.unique(alone, axis=1).T) == 6
+    resamples = Resamples.of(songs_of_artists(30, 5).groups)
+    assert resamples.groups.tolist() == [0, 1, 2, 3, 4] * 6
+    assert resamples.draws.shape == (N_BOOTSTRAP, 5)
+    assert (resamples.draws.sum(axis=1) == 5).all()
+    assert resamples.draws.min() == 0 and resamples.draws.max() > 1
+    alone = Resamples.of(labelled_songs(*[("", "", "")] * 6).groups)
+    assert len(np.unique(alone.draws, axis=1).T) == 6
 
 
 def test_the_interval_holds_the_mean_and_is_wider_for_fewer_artists():
@@ -99,7 +99,7 @@ def test_the_interval_holds_the_mean_and_is_wider_for_fewer_artists():
         songs = songs_of_artists(240, n_artists)
         of_artist = rng.permutation(np.linspace(0, 1, n_artists))
         values = of_artist[np.arange(240) % n_artists]
-        mean, low, high = interval(values, bootstrap_weights(songs.groups))
+        mean, low, high = Resamples.of(songs.groups).interval(values)
         assert mean == pytest.approx(0.5)
         assert low < 0.5 < high
         widths.append(high - low)
@@ -110,10 +110,10 @@ def test_the_interval_holds_the_mean_and_is_wider_for_fewer_artists():
 
 
 def test_songs_that_are_no_query_do_not_weigh():
-    weights = bootstrap_weights(songs_of_artists(40, 20).groups)
+    resamples = Resamples.of(songs_of_artists(40, 20).groups)
     values = np.where(np.arange(40) < 20, 0.25, np.nan)
-    assert interval(values, weights) == pytest.approx((0.25, 0.25, 0.25))
-    assert np.isnan(interval(np.full(40, np.nan), weights)).all()
+    assert resamples.interval(values) == pytest.approx((0.25, 0.25, 0.25))
+    assert np.isnan(resamples.interval(np.full(40, np.nan))).all()
 
 
 def test_differences_are_paired():
@@ -123,11 +123,11 @@ def test_differences_are_paired():
     one = score(rng.random((60, 60)), songs)
     other = score(rng.random((60, 60)), songs)
     worse = {name: values - 0.01 for name, values in one.per_query.items()}
-    weights = bootstrap_weights(songs.groups)
-    lead = differences(one, type(one)(worse, one.neighbours), weights)
+    resamples = Resamples.of(songs.groups)
+    lead = differences(one, type(one)(worse, one.neighbours), resamples)
     assert lead["genre_p5"] == pytest.approx([0.01, 0.01, 0.01])
     assert lead["artist_mrr"] == pytest.approx([0.01, 0.01, 0.01])
-    forth, back = differences(one, other, weights), differences(other, one, weights)
+    forth, back = differences(one, other, resamples), differences(other, one, resamples)
     mean = np.nanmean(one.per_query["genre_p5"]) - np.nanmean(other.per_query["genre_p5"])
     assert forth["genre_p5"][0] == pytest.approx(mean)
     assert forth["genre_p5"] == pytest.approx([-back["genre_p5"][n] for n in (0, 2, 1)], abs=2e-3)
@@ -136,13 +136,29 @@ def test_differences_are_paired():
 def test_random_recommendations_are_as_good_as_chance():
     n_songs = 360
     songs = labelled_songs(*((str(n // 6), str(n // 3), str(n // 6 % 4)) for n in range(n_songs)))
-    similarity = peer_similarity("random", types.SimpleNamespace(songs=range(n_songs)))
-    told = {name: np.nanmean(v) for name, v in score(similarity, songs).per_query.items()}
+    found = peer_similarities("random", types.SimpleNamespace(songs=range(n_songs)))
+    told = {name: np.nanmean(v) for name, v in score(found, songs).per_query.items()}
     # 84 songs of other artists in the query's genre, of 354 of other artists.
     assert told["genre_p10"] == pytest.approx(84 / 354, abs=0.02)
     assert told["genre_p1"] == pytest.approx(84 / 354, abs=0.06)
     assert told["artist_hit10"] == pytest.approx(1 - (1 - 10 / 359) ** 5, abs=0.04)
     assert told["artist_hit10_other_album"] == pytest.approx(1 - (1 - 10 / 357) ** 3, abs=0.04)
+
+
+def test_a_large_library_is_scored_without_holding_all_similarities():
+    n_songs = 3000
+    songs = labelled_songs(*((str(n // 6), str(n // 3), str(n % 4)) for n in range(n_songs)))
+    timbres = types.SimpleNamespace(mean=np.random.default_rng(0).random((n_songs, 20)))
+    timbres.deviation = timbres.mean
+    library = types.SimpleNamespace(
+        songs=range(n_songs), descriptions=types.SimpleNamespace(timbres=timbres)
+    )
+    tracemalloc.start()
+    for peer in ("random", "mfcc"):
+        score(peer_similarities(peer, library), songs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n_songs * n_songs * 8 / 10
 
 
 def test_scores_of_uneven_libraries_are_joined():
