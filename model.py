@@ -86,7 +86,8 @@ class ResidualCNN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits [shape=(n, n_classes)] of slices [shape=(n, 1, rows, columns)]."""
         pooled = self.pool(self.features(x)).flatten(start_dim=1)
-        return self.classify(self.latent(pooled))
+        logits: torch.Tensor = self.classify(self.latent(pooled))
+        return logits
 
 
 class Standardise(nn.Module):
@@ -189,11 +190,14 @@ class StridedCNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits [shape=(n, n_classes)] of slices [shape=(n, 1, rows, columns)]."""
-        return self.classify(self.unit_length(self.latent_of(x)))
+        logits: torch.Tensor = self.classify(self.unit_length(self.latent_of(x)))
+        return logits
 
     def latent_of(self, x: torch.Tensor) -> torch.Tensor:
         """Return latent vectors before their length is made 1 [shape=(n, n_latent)]."""
-        return self.latent(self.norm(self.pool(self.features(self.standardise(x)))))
+        features = self.features(self.standardise(x))
+        latent: torch.Tensor = self.latent(self.norm(self.pool(features)))
+        return latent
 
 
 Network = ResidualCNN | StridedCNN

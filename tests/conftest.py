@@ -1,6 +1,7 @@
 """What every test has: one thread a process, Ctrl-C, and fixtures of real audio."""
 
 import os
+import shutil
 import signal
 
 # Two test processes keep two cores busy; more threads would only wait for each other.
@@ -14,6 +15,14 @@ from tests.tunes import write_tune
 
 # A shell's background job ignores Ctrl-C, and so would the scripts that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs ffmpeg where there is none."""
+    if not shutil.which("ffmpeg"):
+        for item in items:
+            if item.get_closest_marker("ffmpeg"):
+                item.add_marker(pytest.mark.skip(reason="ffmpeg is not installed"))
 
 
 @pytest.fixture

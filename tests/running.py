@@ -1,6 +1,7 @@
 """Running the real scripts: in this process, and where that is not enough in one of their own."""
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -12,6 +13,8 @@ import traceback
 import warnings
 from pathlib import Path
 from unittest import mock
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -166,6 +169,16 @@ class Run(subprocess.Popen):
         return tuple(texts)
 
 
+@functools.cache
+def can_mount():
+    """Tell whether this user may have a file system of a size of its own."""
+    command = ["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "none", "/mnt"]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def on_small_disk(folder, free_kib, words):
     """Run a script with `folder` on a file system that has only so much free.
 
@@ -174,6 +187,8 @@ def on_small_disk(folder, free_kib, words):
     subprocess.CompletedProcess
         Its stdout lists the files that are there in the end.
     """
+    if not can_mount():
+        pytest.skip("no file system of its own can be mounted")
     used_kib = sum((p.stat().st_size + 4095) // 4096 * 4 for p in folder.rglob("*") if p.is_file())
     source = folder.with_name(folder.name + "-source")
     folder.rename(source)
@@ -195,6 +210,8 @@ def on_small_disk(folder, free_kib, words):
 
 def shell_on_small_disk(tmp_path, size_kib, script, env):
     """Run a shell script with a disk of its own at tmp_path/disk: "$DISK"; "$PYTHON" is Python."""
+    if not can_mount():
+        pytest.skip("no file system of its own can be mounted")
     disk = tmp_path / "disk"
     disk.mkdir()
     return subprocess.run(

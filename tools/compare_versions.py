@@ -81,7 +81,7 @@ def answers(checkout: Path, data: Path, names: list[str]) -> list[str]:
     """Ask one version; return its answers as JSON, without the data folder in paths."""
     found = []
     for name in names:
-        words = ["-m", "Recommend", name, _N_ANSWERS, "--json", "--data", data]
+        words: list[str | Path] = ["-m", "Recommend", name, _N_ANSWERS, "--json", "--data", data]
         found.append(run_script(checkout, "recommender.py", *words).replace(str(data), "DATA"))
     return found
 

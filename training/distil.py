@@ -223,7 +223,7 @@ def augment(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             x[row, start : start + width] = 0
             width, start = int(rng.integers(0, 24)), int(rng.integers(columns))
             x[row, :, start : start + width] = 0
-    return np.clip(x, 0, 255) / 255
+    return np.asarray(np.clip(x, 0, 255) / 255)
 
 
 class Heads(nn.Module):
@@ -293,7 +293,7 @@ def train(songs: Songs, network: StridedCNN, steps: int, *, seed: int) -> tuple[
         parts = losses(heads, vector.float(), batch)
         loss = torch.stack([LOSS_WEIGHTS[name] * part for name, part in parts.items()]).sum()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
         follow(average, network, min(0.998, step / (step + 10)))

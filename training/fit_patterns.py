@@ -76,7 +76,7 @@ def within_covariance(x: np.ndarray, labels: list[str]) -> np.ndarray:
         raise ValueError("no label has two songs: nothing is known of what differs within one")
     covariance = total / n_free
     rounded = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    return (1 - ROUND_SHARE) * covariance + ROUND_SHARE * rounded
+    return np.asarray((1 - ROUND_SHARE) * covariance + ROUND_SHARE * rounded)
 
 
 def build_parser() -> argparse.ArgumentParser:

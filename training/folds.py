@@ -155,7 +155,8 @@ def model_path(args: argparse.Namespace, labels: set[str]) -> Path:
     """Return where the network is kept that learnt nothing from these labels."""
     made_from = repr((fingerprint(args.pieces), sorted(labels)))
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
-    return args.models / f"{args.steps}_steps_without_{digest}.pt"
+    folder: Path = args.models
+    return folder / f"{args.steps}_steps_without_{digest}.pt"
 
 
 def train_without(pieces: Path, steps: int, labels: set[str], path: Path) -> None:

@@ -111,7 +111,7 @@ def bent(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gain_db = np.clip(rng.normal(0, 4, len(BENDS_HZ)), -9, 9)
     octave = np.log2(np.maximum(rfftfreq(len(y), 1 / RATE_HZ), 20))
     curve = 10 ** (np.interp(octave, np.log2(BENDS_HZ), gain_db) / 20)
-    return irfft(rfft(y) * curve, len(y)).astype(np.float32)
+    return np.asarray(irfft(rfft(y) * curve, len(y)), np.float32)
 
 
 def varied(windows: list[Window], rng: np.random.Generator) -> tuple[np.ndarray, list[str]] | None:

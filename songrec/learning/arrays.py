@@ -90,7 +90,8 @@ def fill(folder: Path, plan: Plan, folders: list[SliceFolder]) -> None:
 def digest_there(database: Database) -> str | None:
     """Return the digest of the plan that the arrays on disk were made by, if they are there."""
     try:
-        return json.loads((database.arrays_dir / "labels.json").read_text("utf-8"))["digest"]
+        labels = json.loads((database.arrays_dir / "labels.json").read_text("utf-8"))
+        return str(labels["digest"])
     except (OSError, ValueError, KeyError):
         return None
 

@@ -134,7 +134,7 @@ class Trainer:
             loss = _LOSSES[self.settings.loss](logits.float(), y)
         if not torch.isfinite(loss):
             raise self._diverged()
-        self._scaler.scale(loss).backward()
+        torch.autograd.backward(self._scaler.scale(loss))
         self._scaler.step(self.optimizer)
         self._scaler.update()
         return loss.item(), int((logits.argmax(dim=1) == y).sum().item())

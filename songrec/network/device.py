@@ -26,7 +26,8 @@ def half_precision(device: torch.device) -> torch.dtype | None:
 
 def to_channels_last(network: _Network) -> _Network:
     """Lay out the weights as `to_input` lays out the pictures; return the network itself."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def to_input(slices: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -63,7 +63,7 @@ def open_remote_zip(url: str) -> zipfile.ZipFile:
     session.mount("https://", HTTPAdapter(max_retries=retry))
     timeout_s = (download.CONNECT_TIMEOUT_S, download.READ_TIMEOUT_S)
     try:
-        archive = remotezip.RemoteZip(url, session=session, timeout=timeout_s)
+        archive: zipfile.ZipFile = remotezip.RemoteZip(url, session=session, timeout=timeout_s)
     except remotezip.RangeNotSupported as error:
         raise DownloadError(
             f"the server of {url} does not answer range requests, so single songs cannot be "

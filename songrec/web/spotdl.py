@@ -292,7 +292,8 @@ def _remove_unfinished(folder: Path) -> None:
 
     for path in folder.glob("*.mp3"):
         try:
-            finished = "WOAS" in "".join(mutagen.id3.ID3(path).keys())
+            tags = mutagen.id3.ID3(path)  # type: ignore[no-untyped-call]
+            finished = any(key.startswith("WOAS") for key in tags)
         except mutagen.MutagenError:
             finished = False
         if not finished:
