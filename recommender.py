@@ -74,9 +74,12 @@ def train(args: argparse.Namespace) -> int:
         raise InterruptedRunError(f"interrupted after {kept} whole epochs", step) from None
     print(report)
     if not args.quiet:
-        step = Advice("recommender.py", ("-m", "Recommend", "artist - song"))
-        written = f"wrote {args.model} and {folder}" + (f"; {replaced}" if replaced else "")
-        print(printable(f"{written}; next: {cli.commands([step], args)}"), file=sys.stderr)
+        lines = [f"wrote {args.model} and {folder}", *([replaced] if replaced else [])]
+        songs = Database.library(args.data).songs_if_any()
+        if songs:
+            step = Advice("recommender.py", ("-m", "Recommend", songs[0].name))
+            lines.append(f"next: {cli.commands([step], args)}")
+        print(printable("; ".join(lines)), file=sys.stderr)
     return cli.EXIT_OK
 
 

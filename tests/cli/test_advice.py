@@ -178,6 +178,9 @@ def training(place):
     train = ("-m", "Train", "--data", DATA, "--model", "new.pt", *LIGHT, "--epochs", "1")
     command = place.mended("recommender.py", *train)
     assert "load_training_data.py" in command
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        place.run(script, "-m", "Test", "--data", DATA)
+    place.type(place.advice_of("recommender.py", *train, status=0))
     (place.train_db / "arrays/recipe.json").write_text(OLD_RECIPE)
     place.mended("recommender.py", *train)
     (place.train_db / "arrays/recipe.json").write_text(OLD_RECIPE)
