@@ -1,16 +1,16 @@
-"""Add songs to recommend among: from Spotify links, or from your own files and folders.
+"""Add songs to recommend among: your own files and folders, or tracks on Spotify.
 
-reads   a Spotify link (through spotdl), or audio files: mp3, flac, ogg, opus, wav, m4a, aac
+reads   audio files (mp3, flac, ogg, opus, wav, m4a, aac), or a Spotify link through spotdl
 writes  data/song_db/songs/<artist - title>.mp3   then its spec and slices
-        data/song_db/downloads.db                 what came from Spotify, what failed and why
+        data/song_db/downloads.db                 tracks that came from Spotify, or why not
 
-Prints the command that recommends by the new song. Your own files are named from their tags,
-else from their file names; what is there already is told and not added twice.
+Files are named from their tags, else from their file names. A song that is already there is
+not added twice. For each new song it prints the command that recommends by it.
 
-    python add_song.py -u https://open.spotify.com/track/0VjIjW4GlUZAMYd2vXMi3b
-    python add_song.py -u https://open.spotify.com/album/4yP0hdKOZPNshxUOjY0cZj --all
-    python add_song.py --file ~/Music "some song.flac"
-    python add_song.py --file /media/music --link
+    python add_song.py ~/Music "some song.flac"
+    python add_song.py /media/music --link
+    python add_song.py https://open.spotify.com/track/0VjIjW4GlUZAMYd2vXMi3b
+    python add_song.py https://open.spotify.com/album/4yP0hdKOZPNshxUOjY0cZj --all
 """
 
 import argparse
@@ -24,6 +24,7 @@ from songrec import cli
 if TYPE_CHECKING:
     from songrec.intake.batch import Intake
     from songrec.store.database import Song
+    from songrec.web.spotify import Link
 
 MAX_PRINTED = 10
 
@@ -31,10 +32,12 @@ MAX_PRINTED = 10
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__, __file__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("-u", "--url", metavar="URL", help="link of a track on Spotify")
-    source.add_argument(
-        "--file", nargs="+", type=Path, metavar="PATH", help="audio files and folders of them"
+    parser.add_argument(
+        "sources", nargs="*", metavar="SOURCE", help="audio file, folder of them, or Spotify link"
+    )
+    parser.add_argument("-u", "--url", metavar="URL", help="a Spotify link; the same as SOURCE")
+    parser.add_argument(
+        "--file", nargs="+", default=[], metavar="PATH", help="audio files and folders; as SOURCE"
     )
     parser.add_argument(
         "--all", action="store_true", help="add every song of an album, playlist or artist"
@@ -47,27 +50,89 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_songs(args: argparse.Namespace) -> int:
-    """Bring the songs in and carry them through to their slices; return the exit status."""
-    from songrec.errors import UsageError
+    """Bring the songs in and make their spectrograms and slices; return the exit status."""
     from songrec.intake.batch import Intake
+    from songrec.intake.shelf import find_audio
     from songrec.runs.prepare import check_recipe
     from songrec.store.database import Database
 
-    if args.link and not args.file:
-        raise UsageError("--link goes with --file")
-    if args.all and not args.url:
-        raise UsageError("--all goes with --url")
+    links, paths = sources(args)
     database = Database.library(args.data)
     check_recipe(database)
     intake = Intake(database, cli.options_from(args), tell_failures=True)
-    add = add_files if args.file else add_link
-    add(args, intake)
+    files = find_audio(paths, intake.progress.tell) if paths else []
     if args.dry_run:
+        list_only(intake, links, files)
         return cli.EXIT_OK
+    with intake:
+        intake.add_files(files, "link" if args.link else "copy")
+        for link in links:
+            add_link(args, intake, link)
     songs = intake.placed_songs()
     is_any_ready = intake.carry(songs) if songs else False
     print_next(args, intake, songs)
     return cli.exit_status(all_failed=intake.all_failed or (bool(songs) and not is_any_ready))
+
+
+def sources(args: argparse.Namespace) -> "tuple[list[Link], list[Path]]":
+    """Return the links and the paths to add.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or the flags do not go with them.
+    """
+    from songrec.errors import UsageError
+    from songrec.web import spotify
+
+    texts = [text for text in args.sources if "://" in text or spotify.is_link(text)]
+    links = [spotify.read_link(text) for text in ([args.url] if args.url else []) + texts]
+    paths = [Path(text) for text in [*args.file, *args.sources] if text not in texts]
+    if not links and not paths:
+        raise UsageError("say what to add: an audio file, a folder or a Spotify link")
+    if args.link and not paths:
+        raise UsageError("--link is for files")
+    if args.all and not links:
+        raise UsageError("--all is for Spotify links")
+    for link in links:
+        if link.kind != "track" and not args.all:
+            raise UsageError(
+                f"{link.url} is not a track ({link.kind}); add --all to add all its songs"
+            )
+    return links, paths
+
+
+def list_only(intake: "Intake", links: "list[Link]", files: "list[Path]") -> None:
+    """Print what a run would add, for `--dry-run`."""
+    from songrec.names import printable
+
+    for path, name in itertools.islice(intake.new_files(files), intake.options.limit):
+        print(printable(f"add {path} as {name}"))
+    for link in links:
+        print(f"add {link.url}")
+
+
+def add_link(args: argparse.Namespace, intake: "Intake", link: "Link") -> None:
+    """Bring the track, or every track of the album, playlist or artist, that a link points at."""
+    from songrec.intake.batch import staging
+    from songrec.web import spotdl
+    from songrec.web.ledger import Ledger
+
+    songs_dir = intake.database.songs_dir
+    with Ledger(intake.database.root / "downloads.db") as ledger:
+        ledger.forget_gone(lambda file: (songs_dir / file).exists())
+        file = ledger.file_of(link.id)
+        if file:
+            intake.there(songs_dir / file)
+        elif link.kind == "track":
+            intake.download_link(link.id, link.url, ledger)
+        else:
+            with staging(intake.database) as folder:
+                entries = spotdl.list_songs(link.url, folder)
+            if not args.retry_skipped:
+                failed = ledger.ids("failed")
+                entries = [entry for entry in entries if entry.track_id not in failed]
+            intake.download(entries, ledger)
 
 
 def print_next(args: argparse.Namespace, intake: "Intake", songs: "list[Song]") -> None:
@@ -82,51 +147,6 @@ def print_next(args: argparse.Namespace, intake: "Intake", songs: "list[Song]") 
         print(printable(cli.commands([recommend_step(song)], args)))
     if len(new) > MAX_PRINTED:
         print(f"# and {len(new) - MAX_PRINTED} more songs")
-
-
-def add_files(args: argparse.Namespace, intake: "Intake") -> None:
-    """Put the given files, and all audio files in the given folders, onto the shelf."""
-    from songrec.intake.shelf import find_audio
-    from songrec.intake.tags import song_name
-    from songrec.names import printable
-
-    paths = find_audio(args.file, intake.progress.tell)
-    if args.dry_run:
-        new = (path for path in paths if intake.shelf.same(path, song_name(path)) is None)
-        for path in itertools.islice(new, args.limit):
-            print(printable(f"add {path} as {song_name(path)}"))
-        return
-    with intake:
-        intake.add_files(paths, "link" if args.link else "copy")
-
-
-def add_link(args: argparse.Namespace, intake: "Intake") -> None:
-    """Bring the track, or with --all every track, that a link points at."""
-    from songrec.errors import UsageError
-    from songrec.intake.batch import staging
-    from songrec.web import spotdl, spotify
-    from songrec.web.ledger import Ledger
-
-    link = spotify.read_link(args.url)
-    if link.kind != "track" and not args.all:
-        raise UsageError(f"{link.url} is no track ({link.kind}); add --all to add all its songs")
-    if args.dry_run:
-        print(f"add {link.url}")
-        return
-    with intake, Ledger(intake.database.root / "downloads.db") as ledger:
-        ledger.forget_gone(lambda file: (intake.database.songs_dir / file).exists())
-        file = ledger.file_of(link.id)
-        if file:
-            intake.there(intake.database.songs_dir / file)
-        elif link.kind == "track":
-            intake.download_link(link.id, link.url, ledger)
-        else:
-            with staging(intake.database) as folder:
-                entries = spotdl.list_songs(link.url, folder)
-            if not args.retry_skipped:
-                failed = ledger.ids("failed")
-                entries = [entry for entry in entries if entry.track_id not in failed]
-            intake.download(entries, ledger)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -85,6 +85,7 @@ def train(args: argparse.Namespace) -> int:
 
 def recommend(args: argparse.Namespace) -> int:
     """Answer with the N songs most similar to the named ones; return the exit status."""
+    from songrec.intake.links import song_of_link
     from songrec.recommend.answer import Question
     from songrec.recommend.recommender import Recommender
     from songrec.store.database import Database
@@ -94,9 +95,8 @@ def recommend(args: argparse.Namespace) -> int:
         for key in recommender.new_songs():
             print(f"embed {printable(key)}")
         return cli.EXIT_OK
-    question = Question(
-        [args.song, *args.also], args.n, args.ranking, args.max_per_artist, args.keep_versions
-    )
+    songs = [song_of_link(recommender.database, name) for name in (args.song, *args.also)]
+    question = Question(songs, args.n, args.ranking, args.max_per_artist, args.keep_versions)
     answer = recommender.ask(question)
     if args.json:
         cli.print_json(answer.as_values())

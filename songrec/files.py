@@ -7,13 +7,14 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from songrec.errors import DiskFullError, LibraryError
+from songrec.errors import DiskFullError, LibraryError, UndecodableError
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40] or "host"
 _PART = re.compile(
@@ -117,6 +118,23 @@ def fingerprint(path: Path) -> str:
     except OSError:
         return "gone"
     return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def regular_size(path: Path) -> int:
+    """Return the size in bytes of a file that can be read to its end.
+
+    Raises
+    ------
+    UndecodableError
+        If it cannot be opened, or is no regular file: reading a pipe or a device may never end.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UndecodableError(f"cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UndecodableError("is not a regular file")
+    return status.st_size
 
 
 def raise_if_full(error: OSError, path: Path) -> None:

@@ -75,10 +75,22 @@ class Intake:
                 try:
                     placed = self.shelf.put(source, name, how)
                 except SongError as error:
-                    self.fail(name, str(error))
+                    self.fail(str(source), str(error))
                 else:
                     self._name_duplicate(source, name, placed)
                     self._count(placed)
+
+    def new_files(self, files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+        """Yield each file that is not in the library yet, with its name; name those unreadable."""
+        from songrec.intake.tags import song_name
+
+        for path in files:
+            name = song_name(path)
+            try:
+                if self.shelf.same(path, name) is None:
+                    yield path, name
+            except SongError as error:
+                self.progress.tell(f"failed: {path}: {error}")
 
     def _name_duplicate(self, source: Path, name: str, placed: Placed) -> None:
         """Tell of a file that is the same song as one of another name, or as another one here."""

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +13,8 @@ import numpy as np
 from filelock import FileLock
 
 from songrec.errors import LibraryError, SongError
-from songrec.files import atomic_path, is_part, remove_stale_part
-from songrec.names import fold, safe_name
+from songrec.files import atomic_path, is_part, regular_size, remove_stale_part
+from songrec.names import fold, safe_name, valid_text
 from songrec.store.database import AUDIO_ENDINGS, Database, walk_files
 
 How = Literal["copy", "link"]
@@ -35,7 +34,7 @@ class Placed:
 
     def goes_by(self, name: str) -> bool:
         """Tell whether the song is kept as `name`, perhaps with a number."""
-        return fold(self.path.stem).startswith(fold(safe_name(name)))
+        return fold(valid_text(self.path.stem)).startswith(fold(safe_name(name)))
 
 
 class Shelf:
@@ -65,8 +64,14 @@ class Shelf:
 
         That is one of the same bytes under any name, or of the same artist and title and the
         same sound.
+
+        Raises
+        ------
+        SongError
+            If the file cannot be read.
         """
-        return self._same_bytes(source) or self._same_song(source, name)
+        n_bytes = regular_size(source)
+        return self._same_bytes(source, n_bytes) or self._same_song(source, name)
 
     def put(self, source: Path, name: str, how: How) -> Placed:
         """Put a file onto the shelf as `name`, unless it is there already, as `same` tells.
@@ -111,12 +116,12 @@ class Shelf:
 
     def _learn(self, path: Path) -> None:
         self._known.add(path)
-        self._by_name[fold(_printable_stem(path))].append(path)
-        with contextlib.suppress(OSError):  # a link whose disk is unplugged keeps its name
-            self._by_size[path.stat().st_size].append(path)
+        self._by_name[fold(valid_text(path.stem))].append(path)
+        with contextlib.suppress(SongError):  # a link whose disk is unplugged keeps its name
+            self._by_size[regular_size(path)].append(path)
 
-    def _same_bytes(self, source: Path) -> Path | None:
-        candidates = self._by_size.get(source.stat().st_size, [])
+    def _same_bytes(self, source: Path, n_bytes: int) -> Path | None:
+        candidates = self._by_size.get(n_bytes, [])
         digest = _digest(source) if candidates else b""
         for path in candidates:
             with contextlib.suppress(FileNotFoundError):
@@ -221,7 +226,3 @@ def _digest(path: Path) -> bytes:
         while chunk := source.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.digest()
-
-
-def _printable_stem(path: Path) -> str:
-    return os.fsencode(path.stem).decode("utf-8", errors="replace")

@@ -1,6 +1,5 @@
 """What a music file says about itself."""
 
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import mutagen
 
-from songrec.names import join_name
+from songrec.names import join_name, valid_text
 
 # "easy" keys first; wav files keep plain ID3 frames.
 _ARTIST_KEYS = ("artist", "TPE1")
@@ -22,7 +21,7 @@ def song_name(path: Path) -> str:
     artist, title = read_tags(path)
     if artist and title:
         return join_name(artist, title)
-    return os.fsencode(path.stem).decode("utf-8", errors="replace")
+    return valid_text(path.stem)
 
 
 def read_tags(path: Path) -> tuple[str, str]:
@@ -38,6 +37,8 @@ def read_labels(path: Path) -> tuple[str, str, str]:
 
 
 def _tags_of(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():  # a pipe or a device might be read for ever
+        return {}
     try:
         file = mutagen.File(path, easy=True)
     except (mutagen.MutagenError, ValueError, LookupError, struct.error, EOFError):

@@ -52,7 +52,7 @@ class Progress:
             total=n_songs,
             desc=self.name,
             unit="song",
-            disable=self.options.quiet,
+            disable=self.options.quiet or not n_songs,
             mininterval=redraw_interval_s(),
         ) as self._bar:
             yield

@@ -91,8 +91,9 @@ def translated(path: Path, *advice: Advice) -> Iterator[None]:
                 f"{path} is in use by another run; wait until that has ended and run the same "
                 "command again"
             ) from error
-        damage = " is damaged" if kind in _DAMAGE else " cannot be used"
-        raise LibraryError(f"{path}{damage} ({error})", *advice) from error
+        if kind in _DAMAGE:
+            raise LibraryError(f"{path} is damaged ({error})", *advice) from error
+        raise LibraryError(f"{path} cannot be used ({error})") from error
 
 
 def _kind(error: sqlite3.Error) -> int:

@@ -281,44 +281,51 @@ def _song_bar(n_songs: int, *, quiet: bool) -> tqdm.tqdm:
 
 
 def write_table(database: Database, tracks: Iterable[Track]) -> None:
-    """Add the tracks whose clip is there to `tracks.csv`; rows of other songs stay.
+    """Add the tracks whose clip is there to `tracks.csv`; all other rows stay as they are.
 
     Raises
     ------
     LibraryError
-        If the table that is there cannot be read: it may be somebody's own.
+        If there is a table that cannot be read: it may be somebody's own.
     """
     path = database.tracks_csv
     with FileLock(path.with_name(".tracks.lock")):
         fields, rows = read_table(path)
+        # Of rows for the same song the last one counts, here as in training.
+        by_song = {row["song"]: row for row in rows}
         for track in tracks:
             if song_path(database, track).exists():
-                rows[track.song] = {**rows.get(track.song, {}), **dataclasses.asdict(track)}
+                if track.song not in by_song:
+                    by_song[track.song] = {}
+                    rows.append(by_song[track.song])
+                by_song[track.song].update(dataclasses.asdict(track))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, fields, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows[song] for song in sorted(rows))
+        writer.writerows(sorted(rows, key=lambda row: row["song"]))
         with atomic_path(path) as part:
             part.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
-def read_table(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Return the columns and the rows by song; the columns of `Track` where there is no table.
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and rows of `tracks.csv`; the columns of `Track` where there is none.
 
     Raises
     ------
     LibraryError
-        If the table that is there cannot be read: it may be somebody's own.
+        If there is a table that cannot be read: it may be somebody's own.
     """
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
         rows = list(reader)
     except FileNotFoundError:
-        return list(COLUMNS), {}
+        return list(COLUMNS), []
     except (UnicodeDecodeError, csv.Error) as error:
         raise LibraryError(f"{path} cannot be read as CSV ({error}); mend or remove it") from error
     fields = list(reader.fieldnames or [])
     if "song" not in fields or any(None in row for row in rows):
         raise LibraryError(f"{path} is no table with a column 'song'; mend or remove it")
+    if len(set(fields)) < len(fields):
+        raise LibraryError(f"{path} has two columns of one name; rename or remove one of them")
     fields += [column for column in COLUMNS if column not in fields]
-    return fields, {row["song"]: row for row in rows}
+    return fields, [{name: value or "" for name, value in row.items()} for row in rows]

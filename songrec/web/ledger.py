@@ -1,18 +1,17 @@
-"""What was to come from Spotify, what came, and what failed and why: `song_db/downloads.db`."""
+"""The tracks asked of Spotify, those that came, those that failed: `song_db/downloads.db`."""
 
 import contextlib
 import dataclasses
-import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from songrec.errors import LibraryError
-from songrec.files import raise_if_full
+from songrec.advice import Advice, again
 from songrec.names import join_name
+from songrec.store.sqlite import connect, connect_read_only, translated
 
-_BUSY_TIMEOUT_S = 30.0
+_VERSION = 1
 _SCHEMA = """
 create table if not exists tracks (
     track_id text primary key,
@@ -69,16 +68,12 @@ class Ledger:
 
     def __init__(self, path: Path, *, dry_run: bool = False) -> None:
         self.path = path
-        if not dry_run:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with self._told():
-            self._db = sqlite3.connect(":memory:" if dry_run else path, timeout=_BUSY_TIMEOUT_S)
+        with self._translated():
+            self._db = connect(Path(":memory:") if dry_run else path, _SCHEMA, _VERSION)
             if dry_run and path.exists():
-                uri = f"{path.absolute().as_uri()}?mode=ro"
-                with contextlib.closing(sqlite3.connect(uri, uri=True)) as on_disk:
+                with contextlib.closing(connect_read_only(path)) as on_disk:
                     on_disk.backup(self._db)
-            with self._db:
-                self._db.execute(_SCHEMA)
+                self._db.execute(_SCHEMA)  # it may have been killed before it had its table
 
     def __enter__(self) -> Self:
         return self
@@ -91,30 +86,25 @@ class Ledger:
     ) -> None:
         self._db.close()
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            if "full" in str(error):
-                raise_if_full(OSError(28, str(error)), self.path)
-            raise LibraryError(
-                f"{self.path} cannot be used ({error}); if it is damaged, delete it: only the "
-                "memory of failed tracks and of track ids is lost"
-            ) from error
+    def _translated(self) -> contextlib.AbstractContextManager[None]:
+        """Turn SQLite's errors into ours; a damaged file is put aside by hand.
+
+        With it only the track ids and the memory of failed tracks are lost.
+        """
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        return translated(self.path, Advice("mv", (str(self.path), str(aside))), again())
 
     def ids(self, *states: str) -> set[str]:
         """Return the ids of the tracks in one of `states`."""
         marks = ", ".join("?" for _ in states)
         query = f"select track_id from tracks where state in ({marks})"  # noqa: S608
-        with self._told():
+        with self._translated():
             return {track_id for (track_id,) in self._db.execute(query, states)}
 
     def file_of(self, track_id: str) -> str | None:
         """Return the file (path below `songs/`) a track came as; None if it did not come."""
         query = "select file from tracks where track_id = ? and state = 'came'"
-        with self._told():
+        with self._translated():
             row = self._db.execute(query, (track_id,)).fetchone()
         return row[0] if row else None
 
@@ -124,7 +114,7 @@ class Ledger:
             f"select {_ENTRY_COLUMNS} from tracks "  # noqa: S608
             "where state = 'wanted' and sample = ? order by rowid"
         )
-        with self._told():
+        with self._translated():
             rows = self._db.execute(query, (sample,)).fetchall()
         return [
             Entry(track_id, artists, title, album, genre, duration_ms, bool(explicit))
@@ -139,7 +129,7 @@ class Ledger:
             f"values ({marks}, 'wanted', ?) on conflict (track_id) do update "
             "set state = 'wanted', sample = excluded.sample where state != 'came'"
         )
-        with self._told(), self._db:
+        with self._translated(), self._db:
             self._db.executemany(query, [(*dataclasses.astuple(e), sample) for e in entries])
 
     def retry_failed(self, sample: str, genres: Collection[str]) -> None:
@@ -153,7 +143,7 @@ class Ledger:
         )
         if genres:
             query += f" and genre in ({', '.join('?' for _ in genres)})"
-        with self._told(), self._db:
+        with self._translated(), self._db:
             self._db.execute(query, (sample, *genres))
 
     def came(self, entry: Entry, file: str) -> None:
@@ -161,13 +151,13 @@ class Ledger:
         self._settle(entry, "came", file, "")
 
     def failed(self, entry: Entry, reason: str) -> None:
-        """Remember that a track could not be had, and why."""
+        """Remember that a track failed, and why."""
         self._settle(entry, "failed", "", reason)
 
     def want_again(self, entry: Entry) -> None:
         """Take back that a track failed; it belongs to its sample again."""
         query = "update tracks set state = 'wanted', reason = '' where track_id = ?"
-        with self._told(), self._db:
+        with self._translated(), self._db:
             self._db.execute(query, (entry.track_id,))
 
     def _settle(self, entry: Entry, state: str, file: str, reason: str) -> None:
@@ -178,12 +168,12 @@ class Ledger:
             "state = excluded.state, file = excluded.file, reason = excluded.reason, "
             "changed_at = current_timestamp"
         )
-        with self._told(), self._db:
+        with self._translated(), self._db:
             self._db.execute(query, (*dataclasses.astuple(entry), state, file, reason))
 
     def forget_gone(self, exists: Callable[[str], bool]) -> None:
         """Forget the tracks whose file is no longer there: the folder is the truth."""
-        with self._told(), self._db:
+        with self._translated(), self._db:
             rows = self._db.execute("select track_id, file from tracks where state = 'came'")
             gone = [(track_id,) for track_id, file in rows.fetchall() if not exists(file)]
             self._db.executemany("delete from tracks where track_id = ?", gone)

@@ -1,4 +1,4 @@
-"""Links to Spotify: what they point at, whichever way they are written."""
+"""Links to Spotify, however they are written, and what they point at."""
 
 import dataclasses
 import re
@@ -12,6 +12,7 @@ from songrec.web.download import CONNECT_TIMEOUT_S, HEADERS, READ_TIMEOUT_S, rea
 
 Kind = Literal["track", "album", "playlist", "artist"]
 _ID = re.compile(r"^[0-9A-Za-z]{22}$")
+_HOSTS = frozenset({"open.spotify.com", "play.spotify.com"})
 _SHORT_HOSTS = frozenset({"spotify.link", "spotify.app.link"})
 _MAX_HOPS = 5
 
@@ -34,31 +35,39 @@ def is_track_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
+def is_link(text: str) -> bool:
+    """Tell whether a text is a link to Spotify, not a name or a path."""
+    place = text.strip().removeprefix("https://").removeprefix("http://")
+    return place.startswith("spotify:") or place.partition("/")[0].lower() in _HOSTS | _SHORT_HOSTS
+
+
 def read_link(text: str) -> Link:
     """Read a link as people copy it: web, app ("spotify:track:..."), other language, short.
 
     Raises
     ------
     UsageError
-        If it is no link to a track, album, playlist or artist.
+        If it is not a link to a track, album, playlist or artist.
     DownloadError
         If it is a short link and cannot be followed.
     """
-    url = urllib.parse.urlsplit(text.strip())
-    if (url.hostname or "") in _SHORT_HOSTS:
-        return _read_plain(follow(text.strip()), text)
-    return _read_plain(text.strip(), text)
+    plain = text.strip()
+    if "://" not in plain and is_link(plain) and not plain.startswith("spotify:"):
+        plain = f"https://{plain}"
+    if urllib.parse.urlsplit(plain).hostname in _SHORT_HOSTS:
+        plain = follow(plain)
+    return _read_plain(plain, text)
 
 
-def _read_plain(plain: str, told: str) -> Link:
+def _read_plain(plain: str, text: str) -> Link:
     url = urllib.parse.urlsplit(plain)
     if url.scheme == "spotify":
         parts = url.path.split(":")
-    elif (url.hostname or "") in {"open.spotify.com", "play.spotify.com"}:
+    elif url.hostname in _HOSTS:
         parts = [part for part in url.path.split("/") if part]
     else:
         raise UsageError(
-            f"{told!r} is no link to Spotify; it should look like "
+            f"{text!r} is not a link to Spotify; it should look like "
             "https://open.spotify.com/track/... or spotify:track:..."
         )
     # Other parts may stand before: intl-de, embed, and the owner of an old playlist.
@@ -66,7 +75,7 @@ def _read_plain(plain: str, told: str) -> Link:
     for known in get_args(Kind):
         if kind == known and _ID.match(name):
             return Link(known, name)
-    raise UsageError(f"{told!r} is no link to a track, album, playlist or artist on Spotify")
+    raise UsageError(f"{text!r} is not a link to a track, album, playlist or artist on Spotify")
 
 
 def follow(short_url: str) -> str:
