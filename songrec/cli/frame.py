@@ -271,6 +271,8 @@ def _command(advice: Advice, args: argparse.Namespace, prog: str, argv: list[str
         given = list(sys.argv[1:] if argv is None else argv)
         kept = [word for word in given if word not in advice.without]
         return shlex.join([*_script(prog), *kept, *advice.arguments])
+    if advice.program == "pip":
+        return shlex.join([_python(), "-m", "pip", *advice.arguments])
     if not advice.program.endswith(".py"):
         in_root = [] if Path.cwd() == ROOT else ["-C", str(ROOT)]
         place = in_root if advice.program in {"make", "git"} else []
@@ -290,15 +292,19 @@ def _command(advice: Advice, args: argparse.Namespace, prog: str, argv: list[str
 
 def _script(name: str) -> list[str]:
     """Return the interpreter and a script's path, as short as they work from this folder."""
+    return [_python(), _short(ROOT / name)]
+
+
+def _python() -> str:
+    """Return how to call this interpreter: "python" where that is the one on PATH."""
     on_path = shutil.which("python")
-    python = sys.executable or "python"
-    if (
+    here = sys.executable or "python"
+    is_same = (
         on_path
-        and os.path.realpath(on_path) == os.path.realpath(python)
-        and (Path(on_path).parent == Path(python).parent)
-    ):
-        python = "python"
-    return [_short(Path(python)) if python != "python" else python, _short(ROOT / name)]
+        and os.path.realpath(on_path) == os.path.realpath(here)
+        and Path(on_path).parent == Path(here).parent
+    )
+    return "python" if is_same else _short(Path(here))
 
 
 def _short(path: Path) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import random
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import urllib3
 
 from songrec.errors import DiskFullError, DownloadError
 from songrec.files import atomic_path, raise_if_full
+from songrec.runs.progress import redraw_interval_s
 
 MAX_TRIES = 5
 MAX_WAIT_S = 60.0
@@ -233,9 +233,13 @@ def _wait(error: Exception, n_failures: int, url: str) -> None:
     time.sleep(asked_s if asked_s is not None else backoff_s * random.uniform(0.8, 1.2))  # noqa: S311
 
 
-def reason(error: Exception) -> str:
-    """Return the innermost cause, which the libraries put last: "Connection refused", say."""
-    return str(error).rpartition(": ")[2].strip("()'\" ") or type(error).__name__
+def reason(error: BaseException) -> str:
+    """Return the innermost cause, which the libraries wrap in others: "Connection refused", say."""
+    causes = (error.__cause__, getattr(error, "reason", None), *error.args, error.__context__)
+    inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
+    if inner is not None:
+        return reason(inner)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _size(path: Path) -> int:
@@ -291,6 +295,6 @@ def _bar(name: str, total_bytes: int | None, *, quiet: bool) -> Iterator[tqdm.tq
         unit="B",
         unit_scale=True,
         disable=quiet,
-        mininterval=0.2 if sys.stderr.isatty() else 5.0,
+        mininterval=redraw_interval_s(),
     ) as bar:
         yield bar

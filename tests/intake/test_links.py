@@ -12,6 +12,8 @@ from pathlib import Path
 import mutagen
 import pytest
 
+from songrec.runs import prepare
+from songrec.sound.audio import load_audio
 from tests import fake_spotdl, loopback
 from tests.intake.adding import ALBUM_URL, HOSTILE, TRACK, TRACK_URL, add, leftovers, names
 from tests.models import write_model
@@ -35,11 +37,53 @@ def test_a_track_goes_through(data, bin_folder, clip):
     assert len(fake_spotdl.calls(bin_folder)) == 1, "what is there is not asked for"
 
 
+def test_a_link_needs_no_flag_and_names_its_song(data, tmp_path, bin_folder, clip):
+    env = fake_spotdl.install(bin_folder, clip, songs={TRACK: [["Ann"], "One"]})
+    other = write_tune(tmp_path / "Bob - Two.mp3", seed=5)
+    done = add(data, TRACK_URL, other, env=env)
+    assert done.returncode == 0, done.stderr
+    assert names(data) == ["Ann - One.mp3", "Bob - Two.mp3"]
+    model = write_model(tmp_path / "model.pt")
+    words = ["-m", "Recommend", "--data", data, "--model", model]
+    by_link = run_script("recommender.py", *words, f"spotify:track:{TRACK}", "1", "--json")
+    assert by_link.returncode == 0, by_link.stderr
+    by_name = run_script("recommender.py", *words, "Ann - One", "1", "--json")
+    assert by_link.stdout == by_name.stdout
+    unknown = run_script("recommender.py", *words, TRACK_URL[:-1] + "a")
+    assert unknown.returncode == 1
+    assert f"{TRACK_URL[:-1]}a is not in the library" in unknown.stderr
+    assert f"add_song.py --data {data} {TRACK_URL[:-1]}a && " in unknown.stderr
+    assert run_script("recommender.py", *words, ALBUM_URL).returncode == 2
+
+
+def test_a_track_is_decoded_once(data, tmp_path, bin_folder, clip, monkeypatch):
+    decoded = tmp_path / "decoded"
+
+    def load(path):
+        with decoded.open("a") as log:  # also from the processes of a pool
+            print(path, file=log)
+        return load_audio(path)
+
+    monkeypatch.setattr(prepare, "load_audio", load)
+    ids = [f"{number:022d}" for number in range(3)]
+    env = fake_spotdl.install(bin_folder, clip, album=ids)
+    done = add(data, ALBUM_URL, "--all", env=env)
+    assert "songs: 3 came" in done.stderr
+    assert "specs: 3 done, 0 already there, 0 skipped" in done.stderr
+    assert len(decoded.read_text().splitlines()) == 3
+    add(data, write_tune(tmp_path / "Bob - Two.mp3"))
+    assert len(decoded.read_text().splitlines()) == 4
+    again = run_script("spotify_specs.py", "-m", "Test", "--data", data)
+    assert "specs: 0 done, 4 already there" in again.stderr
+    again = run_script("spotify_slices.py", "-m", "Test", "--data", data)
+    assert "slices: 0 done, 4 already there" in again.stderr
+
+
 def test_an_album_is_refused_without_all(data, bin_folder, clip):
     env = fake_spotdl.install(bin_folder, clip)
     done = add(data, "-u", ALBUM_URL, env=env)
     assert done.returncode == 2
-    assert "is no track (album); add --all" in done.stderr
+    assert "is not a track (album); add --all" in done.stderr
     assert not fake_spotdl.calls(bin_folder)
 
 

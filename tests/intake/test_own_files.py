@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from songrec.errors import LibraryError
 from songrec.intake.batch import recommend_step
 from songrec.intake.shelf import find_audio
 from songrec.store.database import Song
-from tests.intake.adding import HOSTILE, TRACK_URL, add, leftovers, names, tagged
-from tests.running import Run, shell_on_small_disk, tree
+from tests.intake.adding import ALBUM_URL, HOSTILE, TRACK_URL, add, leftovers, names, tagged
+from tests.running import Run, run_script, shell_on_small_disk, tree
 from tests.tunes import write_tune
 
 
@@ -249,3 +250,104 @@ def test_usage(data):
     assert add(data).returncode == 2
     assert add(data, "-u", TRACK_URL, "--link").returncode == 2
     assert add(data, "--file", "x", "--all").returncode == 2
+
+
+# What else may lie in a folder
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",), ("--link",)])
+def test_only_regular_files_are_opened(data, tmp_path, flags):
+    """A pipe never ends, /dev/zero fills the memory, a link may lead nowhere."""
+    music = tmp_path / "music"
+    write_tune(music / "Ann - One.mp3")
+    os.mkfifo(music / "a.mp3")
+    (music / "x.wav").symlink_to("/dev/zero")
+    (music / "gone.mp3").symlink_to("nowhere")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(music / "s.flac"))
+        done = add(data, *flags, music, timeout_s=30)
+    assert done.returncode == 0, done.stderr
+    for name in ("a.mp3", "x.wav", "s.flac"):
+        assert f"failed: {music / name}: is not a regular file" in done.stderr
+    assert f"failed: {music / 'gone.mp3'}: cannot be opened: No such file" in done.stderr
+    if "--dry-run" in flags:
+        assert done.stdout == f"add {music / 'Ann - One.mp3'} as Ann - One\n"
+    else:
+        assert names(data) == ["Ann - One.mp3"]
+        assert "songs: 1 came, 0 already there, 4 failed" in done.stderr
+
+
+def test_a_pipe_in_the_library_is_skipped(data, tmp_path, songs):
+    os.mkfifo(songs / "pipe.mp3")
+    (tmp_path / "empty.mp3").touch()
+    done = add(data, "--file", tmp_path / "empty.mp3", timeout_s=30)
+    assert "songs: 1 came" in done.stderr
+    done = run_script("spotify_specs.py", "-m", "Test", "--data", data, timeout_s=60)
+    assert "specs: 4 done, 0 already there, 2 skipped" in done.stderr
+
+
+def test_duplicates_that_are_passed_over_are_named(data, tmp_path):
+    one = write_tune(tmp_path / "a" / "Ann - One.mp3")
+    other = shutil.copy(one, tmp_path / "a" / "Zoe - Nine.mp3")
+    for _ in range(2):
+        done = add(data, tmp_path / "a")
+        assert done.stderr.count("already there: ") == 1
+        assert f"already there: {other} is Ann - One.mp3" in done.stderr
+    assert f"already there: {one} is Ann - One.mp3" in add(data, "-v", one).stderr
+
+
+def test_a_rescan_prints_the_new_songs_only(data, tmp_path):
+    for number in range(3):
+        tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
+    assert len(add(data, tmp_path / "music").stdout.splitlines()) == 3
+    tagged(tmp_path / "music" / "3.mp3", "Ann", "Song 3", seed=3)
+    (line,) = add(data, tmp_path / "music").stdout.splitlines()
+    assert line.endswith("'Ann - Song 3'")
+    assert add(data, tmp_path / "music").stdout == ""
+    (line,) = add(data, tmp_path / "music" / "1.mp3").stdout.splitlines()
+    assert line.endswith("'Ann - Song 1'")
+    assert add(data, "-q", tmp_path / "music" / "1.mp3").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--link", TRACK_URL], ["--all", "x.mp3"], [ALBUM_URL], ["https://example.com/x"]],
+)
+def test_wrong_usage_is_all_that_is_said(data, words):
+    done = add(data, *words)
+    assert done.returncode == 2
+    assert "came" not in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not list(data.iterdir())
+
+
+def test_names_that_are_no_utf_8_stay_apart(data, tmp_path):
+    """Two of them in a folder to add and two in the library: each is a song of its own."""
+    songs = data / "song_db" / "songs"
+    songs.mkdir(parents=True)
+    for folder in (tmp_path / "music", songs):
+        folder.mkdir(exist_ok=True)
+        for number, name in enumerate([b"\xfe", b"\xff"]):
+            seed = number + 10 * (folder == songs)
+            made = write_tune(tmp_path / "t.mp3", seed=seed)
+            made.rename(folder / os.fsdecode(b"Ann - " + name + b".mp3"))
+    done = add(data, tmp_path / "music")
+    assert "songs: 2 came, 0 already there" in done.stderr
+    assert len(set(done.stdout.splitlines())) == 2
+    run_script("spotify_specs.py", "-m", "Test", "--data", data)
+    run_script("spotify_slices.py", "-m", "Test", "--data", data)
+    assert len(list((data / "song_db/slices").glob("*/0000.png"))) == 4
+    assert "songs: 0 came, 2 already there" in add(data, tmp_path / "music").stderr
+
+
+def test_names_do_not_reach_the_terminal_raw(data, tmp_path):
+    forged = "\x1b[2Jx\rsongs: 9 came\n"
+    bad = tmp_path / "music" / f"{forged}.mp3"
+    bad.parent.mkdir()
+    bad.symlink_to("nowhere")
+    good = write_tune(tmp_path / "music" / f"Ann - {forged}.mp3")
+    shutil.copy(good, tmp_path / "music" / f"Zoe - {forged}.mp3")
+    for flags in (["--dry-run"], [], ["-v"]):
+        done = add(data, *flags, tmp_path / "music")
+        assert done.returncode == 0, done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+        assert not [line for line in done.stderr.splitlines() if line.startswith("songs: 9")]

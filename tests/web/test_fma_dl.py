@@ -334,8 +334,16 @@ def test_no_server(data):
         env=loopback.ENV,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "could not be read" in done.stderr
+    assert "fma_metadata.zip could not be read (Connection refused)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_name_server(data):
+    done = run_script("fma_dl.py", "--data", data, "--url", "http://songs.invalid/", "--limit", "1")
+    assert done.returncode == 1
+    for bracket in ("()", "[]"):
+        assert done.stderr.count(bracket[0]) == done.stderr.count(bracket[1]), done.stderr
+    assert done.stderr.count("'") % 2 == 0
 
 
 @pytest.mark.parametrize("name", ["../evil.mp3", "/evil.mp3", "a/../../evil.mp3", "C:/evil.mp3"])
@@ -470,17 +478,37 @@ def test_two_runs_at_once(server, data):
 
 
 def test_rows_of_ones_own_songs_stay(server, data):
+    """Also those without a song, and those of a song that is there twice."""
     table = data / "train_db" / "tracks.csv"
     table.parent.mkdir()
     table.write_text(
-        'song,genre,mood\nmine/one,Rock,"dark, slow"\n000/000002,,bright\n', encoding="utf-8"
+        'song,genre,mood\n,Jazz,lost\n,Folk\nmine/one,Rock,"dark, slow"\nmine/one,Pop,new\n'
+        "000/000002,,bright\n",
+        encoding="utf-8",
     )
     fma_dl(server, data, "--limit", "5")
     kept = {row["song"]: row for row in rows(data)}
-    assert len(kept) == 11
-    assert kept["mine/one"]["mood"] == "dark, slow"
+    assert len(rows(data)) == 14
+    mine = [(r["song"], r["genre"], r["mood"]) for r in rows(data) if r["song"][:3] != "000"]
+    assert [one for one in mine if one[0][:2] in {"", "mi"}] == [
+        ("", "Jazz", "lost"),
+        ("", "Folk", ""),
+        ("mine/one", "Rock", "dark, slow"),
+        ("mine/one", "Pop", "new"),
+    ]
     assert kept["000/000002"]["mood"] == "bright"
     assert kept["000/000002"]["genre"] == "Rock"
+    before = table.read_bytes()
+    fma_dl(server, data, "--limit", "5")
+    assert table.read_bytes() == before
+
+
+def test_a_table_with_a_column_twice_is_not_overwritten(server, data):
+    table = data / "train_db" / "tracks.csv"
+    table.parent.mkdir()
+    table.write_text("song,mood,mood\na,b,c\n", encoding="utf-8")
+    assert "two columns of one name" in fma_dl(server, data, "--limit", "1").stderr
+    assert table.read_text(encoding="utf-8") == "song,mood,mood\na,b,c\n"
 
 
 def test_a_table_that_is_none_is_not_overwritten(server, data):

@@ -18,9 +18,11 @@ from tests.intake.adding import TRACK, TRACK_URL
         f"https://open.spotify.com/embed/track/{TRACK}",
         f"  spotify:track:{TRACK} ",
         f"https://OPEN.spotify.com/track/{TRACK}/",
+        f"open.spotify.com/track/{TRACK}",
     ],
 )
 def test_links_are_read(text):
+    assert spotify.is_link(text)
     assert spotify.read_link(text) == spotify.Link("track", TRACK)
 
 
@@ -41,6 +43,11 @@ def test_links_to_many_are_read(kind):
 def test_what_is_no_link_is_refused(text):
     with pytest.raises(UsageError):
         spotify.read_link(text)
+
+
+@pytest.mark.parametrize("text", ["AC://DC", "Ann - One", "spotify.mp3", "./open.spotify.com/x"])
+def test_names_are_no_links(text):
+    assert not spotify.is_link(text)
 
 
 def test_short_links_are_followed(tmp_path):
