@@ -461,5 +461,5 @@ def test_a_damaged_ledger_is_told(data, bin_folder, clip):
     (data / "song_db" / "downloads.db").write_bytes(rubbish)
     done = load(data, env=fake_spotdl.install(bin_folder, clip))
     assert done.returncode == 1
-    assert "downloads.db cannot be used" in done.stderr
+    assert "downloads.db is damaged" in done.stderr and "; run: mv " in done.stderr
     assert "Traceback" not in done.stderr
