@@ -247,7 +247,7 @@ def no_slices(folder):
         (foreign_model, "not a model of this project"),
         (evil_model, "not a model that can be loaded"),
         (old_recipe_model, "was trained with recipe 0123456789ab"),
-        (old_recipe_slices, "spotify_specs.py -m Test --force"),
+        (old_recipe_slices, "song_db/slices was made with recipe old"),
         (no_slices, "no slices in"),
     ],
 )

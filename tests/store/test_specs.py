@@ -284,7 +284,10 @@ def test_a_folder_of_another_recipe_is_refused_until_forced(data, songs):
     assert refused.returncode == 1
     assert "--force" in refused.stderr and "recipe" in refused.stderr
     slices = run_script("spotify_slices.py", "-m", "Test", "--data", data)
-    assert slices.returncode == 1 and f"spotify_specs.py -m Test --data {data} --force" in slices.stderr
+    assert (
+        slices.returncode == 1
+        and f"spotify_specs.py -m Test --data {data} --force" in slices.stderr
+    )
     assert specs(data, "--force").returncode == 0
     assert specs(data).returncode == 0
 
