@@ -201,3 +201,11 @@ def test_requirements_name_what_the_code_imports():
     # spotdl runs as a command; torchaudio is imported by name where it can be.
     unused = named - used - {"pillow", "spotdl", "torchaudio"}
     assert not unused, f"required but not used: {unused}"
+
+
+def test_the_same_versions_of_the_checkers_run_everywhere():
+    pinned = dict(
+        re.findall(r"^(ruff|mypy)==(.*)$", (ROOT / "requirements-dev.txt").read_text(), re.M)
+    )
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert f"rev: v{pinned['ruff']}\n" in hooks and "entry: .venv/bin/mypy\n" in hooks

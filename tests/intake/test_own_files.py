@@ -20,6 +20,7 @@ from tests.running import Run, run_script, shell_on_small_disk, tree
 from tests.tunes import write_tune
 
 
+@pytest.mark.ffmpeg
 # One's own files
 def test_files_and_folders_come_in_and_go_through(data, tmp_path):
     music = tmp_path / "music"
@@ -59,6 +60,7 @@ def test_the_same_bytes_under_another_name_are_there(data, tmp_path):
     assert names(data) == ["Ann - One.mp3"]
 
 
+@pytest.mark.ffmpeg
 def test_the_same_song_in_another_format_is_there(data, tmp_path):
     one = write_tune(tmp_path / "a" / "Ann - One.flac")
     command = ["ffmpeg", "-v", "error", "-i", one, "-b:a", "96k", tmp_path / "ann - öne.mp3"]

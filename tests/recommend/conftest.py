@@ -9,7 +9,7 @@ from tests.running import run_script
 from tests.tunes import write_tune
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A library of 24 songs through specs and slices, and a model."""
     folder = tmp_path_factory.mktemp("library")

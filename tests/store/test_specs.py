@@ -29,6 +29,7 @@ def reasons(data):
     return {skip.file: skip.reason for skip in SkipList(data / "song_db/skipped.csv").read()}
 
 
+@pytest.mark.ffmpeg
 def test_every_format_gives_a_picture(data):
     folder = data / "song_db/songs"
     for ending in ["mp3", "flac", "ogg", "opus", "wav", "m4a", "aac", "MP3"]:
@@ -98,6 +99,7 @@ def test_a_truncated_file_is_used_as_far_as_it_goes(data, ending):
         assert "half." in done.stderr and "what " in done.stderr
 
 
+@pytest.mark.ffmpeg
 def test_a_file_cut_to_its_header_is_skipped(data):
     write_tune(data / "song_db/songs/whole.mp3")
     path = write_tune(data / "song_db/songs/cut.m4a", seconds=8)
