@@ -1,7 +1,7 @@
 """Show the network layer by layer: parameters and multiply-adds a slice.
 
-reads   model.pt for its architecture, or the default architecture where there is none
-writes  the tables of the classifier and of the embedder to stdout
+reads   model.pt for its architecture; where there is none, the default architecture is shown
+writes  a line on each of classifier and embedder, and their tables, to stdout
 
     python summary.py
     python summary.py --default --classes 8
@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__, __file__)
     parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="default: model.pt, where there is one"
+        "--model", type=Path, metavar="FILE", help="default: model.pt beside this script"
     )
     parser.add_argument(
         "--default", action="store_true", help="the default architecture, whatever model.pt holds"
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def summarise(args: argparse.Namespace) -> int:
-    """Print both tables; return the exit status."""
+    """Print sizes and tables of both networks; return the exit status."""
     import torchinfo
 
     import model
@@ -42,26 +42,39 @@ def summarise(args: argparse.Namespace) -> int:
     from songrec.network.checkpoint import load_model
     from songrec.sound.recipe import RECIPE
 
-    path = args.model or Path("model.pt")
+    path = args.model or cli.SHIPPED_MODEL
     if args.model and (args.default or args.classes):
-        raise UsageError("--model tells its architecture and classes: no --default, no --classes")
+        raise UsageError("--model decides architecture and classes: no --default, no --classes")
     if args.default or args.classes or not (args.model or path.exists()):
         architecture, n_classes = model.ARCHITECTURES["ResidualCNN"], args.classes or 8
         classifier = model.build(architecture, n_classes)
-        origin = "default architecture"
+        print(f"{architecture['name']}, the default architecture, with {n_classes} classes")
     else:
         trained = load_model(path)
         architecture, n_classes = trained.architecture, len(trained.classes)
         classifier = trained.classifier
-        origin = f"{path}, made by version {trained.version}"
-    print(f"{architecture} ({origin}), {n_classes} classes")
-    one_slice = (1, 1, RECIPE.n_mels, RECIPE.slice_frames)
-    columns = ("input_size", "output_size", "num_params", "mult_adds")
-    for name, network in (("classifier", classifier), ("embedder", classifier.embedder())):
-        table = torchinfo.summary(
-            network, input_size=one_slice, col_names=columns, depth=4, verbose=0
+        print(
+            f"{path}: {architecture['name']} with {n_classes} classes ({trained.label}), "
+            f"made by version {trained.version}"
         )
-        print(f"\n{name}\n{table}")
+    one_slice = (1, 1, RECIPE.n_mels, RECIPE.slice_frames)
+    columns = ("output_size", "num_params", "mult_adds")
+    networks = {"classifier": classifier, "embedder": classifier.embedder()}
+    tables = {
+        name: torchinfo.summary(
+            network, input_size=one_slice, col_names=columns, depth=4, verbose=0, col_width=18
+        )
+        for name, network in networks.items()
+    }
+    for name, table in tables.items():
+        print(
+            f"{name}: {table.total_params:,} parameters, "
+            f"{table.total_mult_adds / 1e6:.0f} million multiply-adds a slice"
+        )
+    for name, table in tables.items():
+        # The totals stand above; torchinfo writes their unit as "Units.MEGABYTES".
+        layers = str(table).rpartition("\nTotal params")[0]
+        print(f"\n{name}\n{layers}")
     return cli.EXIT_OK
 
 

@@ -31,8 +31,10 @@ def test_the_designs_network_trains(train_db, tmp_path):
     assert done.returncode == 0, done.stderr
     shown = run_script("summary.py", "--model", tmp_path / "model.pt")
     assert shown.returncode == 0, shown.stderr
-    assert "Total params: 8,017,594" in shown.stdout
-    assert "classifier" in shown.stdout and "embedder" in shown.stdout
+    assert shown.stdout.startswith(f"{tmp_path / 'model.pt'}: ResidualCNN with 2 classes (genre)")
+    assert "classifier: 8,017,594 parameters, 993 million multiply-adds a slice" in shown.stdout
+    assert "embedder: 8,017,512 parameters" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines()[1:])) <= 100
 
 
 def test_masks_hide_at_most_a_part_and_differ_by_picture():
