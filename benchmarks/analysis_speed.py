@@ -1,4 +1,4 @@
-"""Time songs from file to what they are compared by: this tool, its design's network, peers.
+"""Time songs from file to what they are compared by: this tool, with each network, and peers.
 
 One core, CPU seconds. musly and bliss are timed where requirements-peers.txt is installed,
 MSD-musicnn where its weights are given (training/export_teacher.py).
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def analysis_with(model_path: Path, database: Database) -> System:
-    """Return this tool's whole road, with the network of a model.pt."""
+    """Return all that this tool does to a song, with the network of a model.pt."""
     from songrec.network.embedder import Embedder
     from songrec.store.pictures import write_spec
     from songrec.store.slices import write_slices
@@ -50,8 +50,8 @@ def analysis_with(model_path: Path, database: Database) -> System:
     return analyse
 
 
-def write_design_model(path: Path) -> None:
-    """Write a model.pt of the design's network; untrained, it costs as much."""
+def write_residual_model(path: Path) -> None:
+    """Write a model.pt with a ResidualCNN; untrained, it costs as much."""
     import model
     from songrec.network.checkpoint import TrainedModel, save_model
 
@@ -62,7 +62,7 @@ def write_design_model(path: Path) -> None:
 
 
 def peers(teacher_path: Path | None) -> dict[str, System]:
-    """Return the peers that are at hand."""
+    """Return the peers that are installed."""
     found: dict[str, System] = {}
     if is_installed("musly"):
         import pymusly
@@ -89,11 +89,11 @@ def measure(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
         folder = Path(scratch)
         paths = songs_to_time(args.songs, args.n, folder)
-        write_design_model(folder / "design.pt")
+        write_residual_model(folder / "residual.pt")
         database = Database.library(folder / "data")
         systems = {
             "this tool": analysis_with(args.model, database),
-            "this tool with the design's network": analysis_with(folder / "design.pt", database),
+            "this tool with ResidualCNN": analysis_with(folder / "residual.pt", database),
             **peers(args.teacher),
         }
         torch.set_num_threads(1)

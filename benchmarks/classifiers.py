@@ -2,9 +2,9 @@
 
 reads   train_db/arrays/ and the model.pt of every seed
 writes  to stdout: songs right of each seed, the mean, and the differences of the means with 95 %
-        intervals over seeds (Welch's t); the chance in which songs are tested is not in them
+        intervals over seeds (Welch's t); which songs are tested varies too, and is not in them
 
-    python benchmarks/classifiers.py --group design design*/model.pt --group ours ours*.pt
+    python benchmarks/classifiers.py --group residual residual*/model.pt --group strided s*.pt
 """
 
 import argparse
@@ -30,14 +30,14 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar=("NAME", "FILE"),
-        help="a name and the model.pt of each seed; to be given for every network",
+        help="a name and the model.pt of each seed; once for every network",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
     return parser
 
 
 def accuracies(database: Database, models: list[str]) -> np.ndarray:
-    """Return the share of test songs that each model names right [shape=(n_models,)]."""
+    """Return the share of test songs that each model gets right [shape=(n_models,)]."""
     from songrec.learning.classification import classify_test_songs
 
     found = [classify_test_songs(database, Path(model), None) for model in models]
@@ -56,12 +56,12 @@ def compare(args: argparse.Namespace) -> int:
         mean, error = share.mean(), stats.sem(share)
         low, high = stats.t.interval(0.95, len(share) - 1, loc=mean, scale=max(error, 1e-9))
         seeds = ", ".join(f"{one:.1%}" for one in share)
-        print(f"| {name} | {seeds} | {mean:.1%} | {low:.1%} to {high:.1%} |")
+        print(f"| {name} | {seeds} | {mean:.1%} | {low:z.1%} to {high:.1%} |")
     for one, other in itertools.combinations(shares, 2):
         between = stats.ttest_ind(shares[one], shares[other], equal_var=False)
         low, high = between.confidence_interval(0.95)
         lead = shares[one].mean() - shares[other].mean()
-        print(f"\n{one} minus {other}: {lead:+.1%} (95 % interval {low:+.1%} to {high:+.1%})")
+        print(f"\n{one} minus {other}: {lead:+z.1%} (95 % interval {low:+z.1%} to {high:+z.1%})")
     return cli.EXIT_OK
 
 

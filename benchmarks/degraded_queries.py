@@ -1,8 +1,9 @@
-"""Ask with degraded copies of the library's songs, and count how often the own song comes first.
+"""Ask with degraded copies of songs, and count how often the song itself comes first.
 
-A copy as mp3 of 48 kb/s, 10 s from the middle, 12 dB softer; with --originals, for a library of
-clips, another 30 s of the whole original. The original is a file of the same title in which the
-clip is found again; the other 30 s do not overlap it, but music that repeats may be the same.
+The copies are an mp3 at 48 kb/s, 10 s from the middle, and the song 12 dB softer; with
+--originals, for a library of clips, also another 30 s of the whole song. The whole song is a file
+of the same title that contains the clip; the other 30 s do not overlap the clip, but where the
+music repeats they may sound the same.
 
     python benchmarks/degraded_queries.py
     python benchmarks/degraded_queries.py --split test --limit 200 --originals ~/fma_full
@@ -40,11 +41,11 @@ EXCERPT_S = 10.0
 CLIP_S = 30.0
 MP3, EXCERPT, SOFT = "mp3 of 48 kb/s", "10 s from the middle", "12 dB softer"
 OTHER_CLIP = "another 30 s of the song"
-# Correlation of the spectrograms from which a clip counts as cut from a song.
+# From this correlation of the spectrograms on, a clip counts as cut from a song.
 FOUND_AGAIN = 0.8
 
 Outcomes = dict[tuple[str, str], list[bool]]
-"""Whether the own song came first, query by query, of each copy and ranking."""
+"""Whether the song itself came first, query by query, for each copy and ranking."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,7 +93,7 @@ def ffmpeg(source: Path, target: Path, *, before: list[str], after: list[str]) -
 
 
 def length_s(path: Path) -> float:
-    """Return how long a song is, by decoding it: what files state is not always true."""
+    """Return how long a song is, by decoding it: what a file says of its length may be wrong."""
     return len(load_audio(path)[0]) / RECIPE.sample_rate_hz
 
 
@@ -103,7 +104,7 @@ def excerpt(source: Path, target: Path, start_s: float, seconds: float) -> Path:
 
 
 def originals_by_title(folder: Path) -> dict[str, list[Path]]:
-    """Map folded titles to the files that bear them in their tags or, numbered or not, as name."""
+    """Map folded titles to the files that have them in their tags or, numbered or not, as name."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(path for path in folder.rglob("*") if is_audio(path)):
         stem = path.stem.lstrip("0123456789 _.-")
@@ -114,7 +115,7 @@ def originals_by_title(folder: Path) -> dict[str, list[Path]]:
 
 
 def other_start_s(clip: np.ndarray, whole: np.ndarray) -> float | None:
-    """Find where to cut `CLIP_S` of other music out of a song.
+    """Find where to cut `CLIP_S` that a clip does not contain out of its song.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ def degraded_copies(path: Path, originals: list[Path], folder: Path) -> Iterator
     start_s = max(0.0, (length_s(path) - EXCERPT_S) / 2)
     yield EXCERPT, excerpt(path, folder / "excerpt.wav", start_s, EXCERPT_S)
     soft = folder / "soft.wav"
-    # Samples as floats: nothing but the loudness shall change.
+    # Samples as floats: nothing but the loudness may change.
     ffmpeg(path, soft, before=[], after=["-filter:a", "volume=-12dB", "-c:a", "pcm_f32le"])
     yield SOFT, soft
     other = other_clip(path, originals, folder / "other.wav")
@@ -207,7 +208,7 @@ def is_audio(path: Path) -> bool:
 
 
 def ask_all(recommender: Recommender, rows: list[int], originals: Path | None) -> Outcomes:
-    """Ask with every degraded copy of the songs of `rows`; a copy that fails is told and left."""
+    """Ask with every degraded copy of the songs of `rows`; a copy that fails is left out."""
     library, embedder = recommender.library, recommender.embedder
     by_title = originals_by_title(originals) if originals else {}
     outcomes: Outcomes = defaultdict(list)
@@ -229,7 +230,7 @@ def ask_all(recommender: Recommender, rows: list[int], originals: Path | None) -
 
 def table(outcomes: Outcomes) -> str:
     """Return the shares as a Markdown table."""
-    lines = ["| asked with | ranking | songs | own song first | 95 % interval |"]
+    lines = ["| asked with | ranking | songs | song itself first | 95 % interval |"]
     lines.append("|---|---|---|---|---|")
     for (name, ranking), is_first in outcomes.items():
         n, n_first = len(is_first), sum(is_first)

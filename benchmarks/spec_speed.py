@@ -1,4 +1,4 @@
-"""Time songs to spectrograms against the usual way, and on one core against two.
+"""Time songs to spectrograms against the usual way, and one core against two.
 
 The usual way: librosa.load, librosa's mel spectrogram, matplotlib's specshow and savefig.
 
@@ -22,8 +22,6 @@ from songrec import cli
 from songrec.errors import LibraryError
 from songrec.store.database import AUDIO_ENDINGS, Database, Song
 
-ROOT = Path(__file__).resolve().parent.parent
-
 SONG_S = 30.0
 SAMPLE_RATE_HZ = 44_100
 
@@ -36,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_song_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which songs to time."""
+    """Add the flags that choose the songs to time."""
     parser.add_argument(
         "--songs", type=Path, metavar="DIR", help="audio files (default: mp3s of noise and tones)"
     )
@@ -47,7 +45,7 @@ def add_song_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def songs_to_time(source: Path | None, n: int, folder: Path) -> list[Path]:
-    """Return the first `n` audio files of a folder, or such made in `folder` without one.
+    """Return the first `n` audio files of `source`; without one, makes them in `folder`.
 
     Raises
     ------
@@ -65,7 +63,7 @@ def songs_to_time(source: Path | None, n: int, folder: Path) -> list[Path]:
 
 
 def make_songs(folder: Path, n: int) -> list[Path]:
-    """Write `n` stereo mp3s of 30 s; what they sound like does not matter to the clock."""
+    """Write `n` stereo mp3s of 30 s; what they sound like does not change the time."""
     import soundfile
 
     rng = np.random.default_rng(0)
@@ -108,9 +106,10 @@ def cpu_s_per_song(work: Callable[[Path], object], paths: list[Path]) -> float:
 
 def wall_s(data: Path, jobs: int) -> float:
     """Return the wall seconds of the real script on all songs of a database, made anew."""
-    command = [sys.executable, str(ROOT / "spotify_specs.py"), "-m", "Test", "--data", str(data)]
+    script = str(cli.ROOT / "spotify_specs.py")
+    flags = ["-m", "Test", "--data", str(data), "-q", "--force", "-j", str(jobs)]
     start_s = time.monotonic()
-    subprocess.run([*command, "-q", "--force", "-j", str(jobs)], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, script, *flags], check=True)
     return time.monotonic() - start_s
 
 

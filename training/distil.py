@@ -30,6 +30,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from model import ARCHITECTURES, StridedCNN
+from songrec import cli
 from songrec.errors import LabelError
 from songrec.network.checkpoint import TrainedModel, save_model
 from songrec.network.device import to_channels_last
@@ -54,11 +55,11 @@ class Batch:
 
     Parameters
     ----------
-    pixels : Tensor [shape=(batch, 1, 128, 128)], 0..1
+    pixels : Tensor [shape=(batch, 1, n_mels, slice_frames)], 0..1
     label : Tensor [shape=(batch,)], -1 where unknown
     genre : Tensor [shape=(batch, genres)], probabilities
     is_named : Tensor [shape=(batch,)], whether the genre is a label's and no guess
-    dense : Tensor [shape=(batch, 200)], the teacher's vectors, standardised
+    dense : Tensor [shape=(batch, n_dense)], the teacher's vectors, standardised
     """
 
     pixels: Tensor
@@ -119,8 +120,8 @@ class Songs:
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Draw slices at random places of songs, a little off the teacher's places."""
         chosen = rng.choice(len(self.pictures), size, p=self.weight)
-        pixels = np.empty((size, 128, COLUMNS), np.float32)
-        dense = np.empty((size, 200), np.float32)
+        pixels = np.empty((size, RECIPE.n_mels, COLUMNS), np.float32)
+        dense = np.empty((size, len(self.dense_mean)), np.float32)
         genre = np.empty((size, len(self.genre_names)), np.float32)
         for row, song in enumerate(chosen):
             latest = self.pictures[song].shape[1] - COLUMNS
@@ -166,7 +167,7 @@ def genres_by_teacher(dense: list[np.ndarray], genre: np.ndarray) -> list[np.nda
     Parameters
     ----------
     dense
-        The teacher's vectors of each piece [shape=(places, 200)], standardised.
+        The teacher's vectors of each piece [shape=(places, n_dense)], standardised.
     genre : np.ndarray [shape=(pieces,)], -1 where unknown
 
     Returns
@@ -198,14 +199,14 @@ def augment(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Parameters
     ----------
-    pixels : np.ndarray [shape=(batch, 128, columns)], float32, 0..255
+    pixels : np.ndarray [shape=(batch, n_mels, columns)], float32, 0..255
 
     Returns
     -------
     np.ndarray of the same shape, 0..1
     """
     size, bands, columns = pixels.shape
-    per_db = 255 / 80
+    per_db = 255 / RECIPE.top_db
     silent = pixels <= 0
     x = pixels + per_db * rng.uniform(-8, 8, (size, 1, 1)).astype(np.float32)
     tilt = rng.uniform(-4, 4, (size, 1, 1)) * (rng.random((size, 1, 1)) < 0.5)
@@ -229,11 +230,11 @@ def augment(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 class Heads(nn.Module):
     """What the vector must tell: the label (by cosine), the genre, the teacher's vector."""
 
-    def __init__(self, dimensions: int, labels: int, genres: int) -> None:
+    def __init__(self, dimensions: int, labels: int, genres: int, dense: int) -> None:
         super().__init__()
         self.label = nn.Parameter(torch.randn(labels, dimensions))
         self.genre = nn.Linear(dimensions, genres)
-        self.dense = nn.Linear(dimensions, 200)
+        self.dense = nn.Linear(dimensions, dense)
 
 
 def losses(heads: Heads, vector: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -277,7 +278,12 @@ def train(songs: Songs, network: StridedCNN, steps: int, *, seed: int) -> tuple[
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = to_channels_last(network)
-    heads = Heads(network.latent.out_features, len(songs.label_names), len(songs.genre_names))
+    heads = Heads(
+        network.latent.out_features,
+        len(songs.label_names),
+        len(songs.genre_names),
+        len(songs.dense_mean),
+    )
     average = copy.deepcopy(network)
     parameters = [*network.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.05)
@@ -320,22 +326,26 @@ def make_model(songs: Songs, path: Path, *, steps: int, seed: int, jobs: int) ->
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("pieces", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--steps", type=int, default=2800, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="threads")
+    parser.add_argument("--steps", type=cli.positive_int, default=2800, metavar="N")
+    parser.add_argument("--seed", type=cli.not_negative_int, default=0, metavar="N")
+    parser.add_argument(
+        "-j", "--jobs", type=cli.positive_int, default=1, metavar="N", help="threads"
+    )
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def distil(args: argparse.Namespace) -> int:
     """Read the pieces, train, save; return the exit status."""
-    args = build_parser().parse_args(argv)
     make_model(Songs(args.pieces), args.model, steps=args.steps, seed=args.seed, jobs=args.jobs)
-    return 0
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(distil, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from songrec.errors import SongError
+from songrec import cli
+from songrec.errors import LabelError, SongError
 from songrec.sound.mel import cut, mel_picture
 from songrec.sound.patterns import N_DIMS, Projection, measure_patterns
 from songrec.sound.timbre import Timbres
-from training.prepare import WINDOW_S, part, read_windows
+from training.prepare import part
+from training.windows import WINDOW_S, read_windows
 
 # Share of a round covariance that is mixed in: few songs a label leave directions unmeasured.
 # Chosen on validation songs, as N_DIMS.
@@ -39,11 +41,11 @@ def fit(songs: list[list[np.ndarray]], labels: list[str]) -> Projection:
 
     Raises
     ------
-    ValueError
+    LabelError
         If there are too few songs for `N_DIMS` components, or no label has two.
     """
     if len(songs) <= N_DIMS:
-        raise ValueError(f"{len(songs)} songs are too few for {N_DIMS} components")
+        raise LabelError(f"{len(songs)} songs are too few for {N_DIMS} components")
     # Each kind of pattern weighs the same, however many numbers it has.
     weight = np.concatenate([np.full(len(p), len(p) ** -0.5) for p in songs[0]])
     patterns = np.stack([np.concatenate(song) for song in songs])
@@ -63,7 +65,7 @@ def within_covariance(x: np.ndarray, labels: list[str]) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    LabelError
         If no label has two songs.
     """
     total, n_free = np.zeros((x.shape[1], x.shape[1])), 0
@@ -73,7 +75,7 @@ def within_covariance(x: np.ndarray, labels: list[str]) -> np.ndarray:
         total += rest.T @ rest
         n_free += len(same) - 1
     if n_free == 0:
-        raise ValueError("no label has two songs: nothing is known of what differs within one")
+        raise LabelError("no label has two songs: nothing is known of what differs within one")
     covariance = total / n_free
     rounded = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     return np.asarray((1 - ROUND_SHARE) * covariance + ROUND_SHARE * rounded)
@@ -81,17 +83,14 @@ def within_covariance(x: np.ndarray, labels: list[str]) -> np.ndarray:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("windows", type=Path)
     parser.add_argument("out", type=Path)
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def fit_windows(args: argparse.Namespace) -> int:
     """Measure the windows, fit, save; return the exit status."""
-    args = build_parser().parse_args(argv)
     songs, labels = [], []
     for window in tqdm.tqdm(read_windows(args.windows), desc="windows"):
         try:
@@ -102,7 +101,12 @@ def main(argv: list[str] | None = None) -> int:
         songs.append(measure_patterns(slices, Timbres.of_slices(slices)))
         labels.append(window.label)
     fit(songs, labels).save(args.out)
-    return 0
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(fit_windows, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from songrec.store.database import Database
 from songrec.store.slices import read_slices
 from training.distil import Songs, make_model, sources_of
 from training.fit_patterns import fit
-from training.prepare import read_windows
+from training.windows import read_windows
 
 
 def build_parser() -> argparse.ArgumentParser:

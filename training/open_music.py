@@ -17,38 +17,26 @@ import tempfile
 import zipfile
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import tqdm
 
+from songrec import cli
 from songrec.errors import DownloadError, UndecodableError
 from songrec.files import atomic_path
 from songrec.sound.recipe import RECIPE
 from songrec.web.debian import unpack_package
+from training.windows import WINDOW_S, Window, read_windows
 
 ARCHIVES = {".zip", ".pk3"}
-WINDOW_S = 30
 
 
-@dataclass(frozen=True)
-class Window:
-    """One line of training/windows.csv."""
-
-    package: str
-    file: str
-    start_s: float
-    label: str
-
-
-def read_windows(path: Path) -> dict[str, list[Window]]:
-    """Read the windows of every package."""
+def by_package(windows: list[Window]) -> list[list[Window]]:
+    """Group windows by the package they are from."""
     packages = defaultdict(list)
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            window = Window(row["package"], row["file"], float(row["start_s"]), row["label"])
-            packages[window.package].append(window)
-    return dict(packages)
+    for window in windows:
+        packages[window.package].append(window)
+    return list(packages.values())
 
 
 def unpack(package: str, folder: Path, names: set[str]) -> None:
@@ -92,17 +80,18 @@ def cut_package(windows: list[Window], out: Path) -> tuple[list[dict[str, object
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
         root = Path(scratch)
         try:
-            unpack(package, root, {window.file for window in windows})
+            unpack(package, root, {window.path.as_posix() for window in windows})
         except DownloadError as error:
             return [], [str(error)]
         there = sorted(path for path in root.rglob("*") if path.is_file())
         for number, window in enumerate(windows):
-            found = [path for path in there if path.as_posix().endswith(f"/{window.file}")]
+            end = f"/{window.path.as_posix()}"
+            found = [path for path in there if path.as_posix().endswith(end)]
             to = out / package / f"{number:04d}.flac"
             to.parent.mkdir(parents=True, exist_ok=True)
             try:
                 if not found:
-                    raise DownloadError(f"{package} has no file {window.file}")
+                    raise DownloadError(f"{package} has no file {window.path}")
                 cut(found[0], window.start_s, to)
             except (DownloadError, UndecodableError) as error:
                 failures.append(str(error))
@@ -113,20 +102,19 @@ def cut_package(windows: list[Window], out: Path) -> tuple[list[dict[str, object
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("windows", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="threads")
+    parser.add_argument(
+        "-j", "--jobs", type=cli.positive_int, default=1, metavar="N", help="threads"
+    )
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Go through the packages; return 1 where windows are missing."""
-    args = build_parser().parse_args(argv)
+def fetch(args: argparse.Namespace) -> int:
+    """Go through the packages; return the exit status, 1 where windows are missing."""
+    packages = by_package(read_windows(args.windows))
     args.out.mkdir(parents=True, exist_ok=True)
-    packages = list(read_windows(args.windows).values())
     n_failures = 0
     with (
         atomic_path(args.out / "windows.csv") as temporary,
@@ -141,7 +129,12 @@ def main(argv: list[str] | None = None) -> int:
             for failure in failures:
                 tqdm.tqdm.write(failure, file=sys.stderr)
             n_failures += len(failures)
-    return 1 if n_failures else 0
+    return cli.EXIT_FAILED if n_failures else cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(fetch, build_parser(), argv)
 
 
 if __name__ == "__main__":

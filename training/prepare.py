@@ -14,7 +14,6 @@ hears in it.
 """
 
 import argparse
-import csv
 import functools
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -27,30 +26,22 @@ import torch
 import tqdm
 from scipy.fft import irfft, rfft, rfftfreq
 
-from songrec.errors import SongError
+from songrec import cli
+from songrec.advice import again
+from songrec.errors import SongError, UnusableAudioError
 from songrec.files import atomic_path
 from songrec.sound.audio import load_audio
 from songrec.sound.mel import mel_picture
 from songrec.sound.recipe import RECIPE
 from training.teacher import RATE_HZ as TEACHER_RATE_HZ
 from training.teacher import Teacher
+from training.windows import WINDOW_S, Window, read_windows
 
 RATE_HZ, HOP = RECIPE.sample_rate_hz, RECIPE.hop_length
 COLUMNS = RECIPE.slice_frames
 STEP = 16
-WINDOW_S = 30.0
 VARIED_S = 12.2
 BENDS_HZ = np.array([20, 100, 300, 1000, 3000, 8000, 11025])
-
-
-@dataclass(frozen=True)
-class Window:
-    """One line of the CSV."""
-
-    path: Path
-    start_s: float
-    label: str
-    genre: str
 
 
 @dataclass(frozen=True)
@@ -68,15 +59,6 @@ class Piece:
 def whole(path: Path) -> np.ndarray:
     """Return a file as mono at the recipe's rate [shape=(n,), dtype=float32]."""
     return load_audio(path)[0]
-
-
-def read_windows(path: Path) -> list[Window]:
-    """Read the CSV."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Window(Path(r["path"]), float(r["start_s"]), r["label"], r["genre"])
-            for r in csv.DictReader(file)
-        ]
 
 
 def part(path: Path, start_s: float, length_s: float) -> np.ndarray:
@@ -176,21 +158,22 @@ def save(pieces: list[Piece], path: Path) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("windows", type=Path, nargs="+")
     parser.add_argument("teacher", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--varied", type=int, default=2711, metavar="N", help="varied pieces")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="processes")
+    parser.add_argument(
+        "--varied", type=cli.not_negative_int, default=2711, metavar="N", help="varied pieces"
+    )
+    parser.add_argument("--seed", type=cli.not_negative_int, default=0, metavar="N")
+    parser.add_argument(
+        "-j", "--jobs", type=cli.positive_int, default=1, metavar="N", help="processes"
+    )
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def prepare(args: argparse.Namespace) -> int:
     """Read the CSVs, make the pieces and the varied ones, save; return the exit status."""
-    args = build_parser().parse_args(argv)
     listed = [window for path in args.windows for window in read_windows(path)]
     pieces, windows = [], []
     with ProcessPoolExecutor(args.jobs) as processes:
@@ -203,16 +186,19 @@ def main(argv: list[str] | None = None) -> int:
             if piece.picture.shape[1] * HOP / RATE_HZ >= VARIED_S:
                 windows.append(window)
         if args.varied and not windows:
-            print(
-                f"no window is {VARIED_S} s long, as varied pieces need: --varied 0",
-                file=sys.stderr,
+            raise UnusableAudioError(
+                f"no window is {VARIED_S} s long, which varied pieces need", again("--varied", "0")
             )
-            return 1
         mix = functools.partial(of_several, args.teacher, windows, args.seed)
         mixed = processes.map(mix, range(args.varied), chunksize=20)
         pieces += tqdm.tqdm(mixed, "varied", args.varied)
     save(pieces, args.out)
-    return 0
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(prepare, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 import tqdm
 from torch import Tensor
 
+from songrec import cli
 from songrec.errors import SongError, UnusableAudioError
 from songrec.files import atomic_path
 from songrec.sound.audio import load_audio
@@ -175,18 +176,15 @@ def vector_of(path: Path, teacher: Teacher) -> np.ndarray:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__, __file__)
     parser.add_argument("weights", type=Path, help="from export_teacher.py")
     parser.add_argument("songs", type=Path, help="folder of audio files")
     parser.add_argument("out", type=Path, help=".npz with `songs` and `vectors`")
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def write_vectors(args: argparse.Namespace) -> int:
     """Write the mean patch vector of every song of a folder; return the exit status."""
-    args = build_parser().parse_args(argv)
     teacher = Teacher(args.weights)
     names, vectors = [], []
     found = (path for path in args.songs.rglob("*") if path.suffix.lower() in AUDIO_ENDINGS)
@@ -200,7 +198,12 @@ def main(argv: list[str] | None = None) -> int:
         vectors.append(vector)
     with atomic_path(args.out) as temporary, temporary.open("wb") as file:
         np.savez(file, songs=np.array(names), vectors=np.array(vectors))
-    return 0
+    return cli.EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; return the exit status."""
+    return cli.run(write_vectors, build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Training a classifier: labels, splits, arrays, epochs, figures."""
+"""Training a classifier: labels, split, arrays, epochs, figures."""

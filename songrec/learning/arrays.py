@@ -22,7 +22,7 @@ _NO_TEST_NOTE = "NO_TEST_SET.txt"
 
 
 def allocate(plan: Plan, folder: Path) -> None:
-    """Write the arrays of labels, and empty arrays of pictures for `fill` to fill.
+    """Write the arrays of labels, and arrays of pictures with nothing in them yet; see `fill`.
 
     Files: `{split}_x.npy` (uint8 [n, n_mels, slice_frames]), `{split}_y.npy` (int64 [n], position
     in the classes), `{split}_song.npy` (int64 [n], row in `songs.csv`), for train, test and,
@@ -52,8 +52,8 @@ def allocate(plan: Plan, folder: Path) -> None:
     plan.table.to_csv(folder / "songs.csv", index=False)
     if plan.n_slices("test") == 0:
         (folder / _NO_TEST_NOTE).write_text(
-            "No song tests: there is no test set, so the training cannot say how good the\n"
-            "network is on songs it has not seen. For one song in five as a test set:\n\n"
+            "There is no test set, so the training cannot say how good the network is on songs\n"
+            "it has not seen. To keep one song in five as a test set:\n\n"
             "    python load_training_data.py --size 0.8\n",
             encoding="utf-8",
         )
@@ -65,7 +65,7 @@ def allocate(plan: Plan, folder: Path) -> None:
 
 
 def _reserve(path: Path) -> None:
-    """Give a sparse file its space now: writing to a map on a full disk kills the process."""
+    """Allocate a sparse file's space: writing to a memory map on a full disk kills the process."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as handle:
             os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
@@ -88,11 +88,11 @@ def fill(folder: Path, plan: Plan, folders: list[SliceFolder]) -> None:
 
 
 def digest_there(database: Database) -> str | None:
-    """Return the digest of the plan that the arrays on disk were made by, if they are there."""
+    """Return the digest of the plan of the arrays on disk; None where there are none."""
     try:
         labels = json.loads((database.arrays_dir / "labels.json").read_text("utf-8"))
         return str(labels["digest"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""How well the trained network names the label of songs it has not seen."""
+"""How well the trained network classifies songs that it was not trained on."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     Raises
     ------
     LabelError
-        If there are no test songs, or the model tells other classes apart.
+        If there are no test songs, or the model has other classes.
     ModelError, RecipeMismatchError
         As `load_model` does.
     """
@@ -31,8 +31,8 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     trained = load_model(model_path)
     if (trained.label, trained.classes) != (data.label, data.classes):
         raise LabelError(
-            f"{model_path} tells {trained.label}s {trained.classes[:5]} apart, the arrays hold "
-            f"{data.label}s {data.classes[:5]}; train one on them",
+            f"{model_path} classifies {trained.label}s {trained.classes[:5]}, the arrays hold "
+            f"{data.label}s {data.classes[:5]}; train a model on them",
             TRAIN_ONE,
         )
     device = pick_device()
@@ -40,7 +40,7 @@ def classify_test_songs(database: Database, model_path: Path, plot: Path | None)
     figures = measured.as_figures(data.classes)
     right = np.diag(measured.confusion)
     totals = measured.confusion.sum(axis=1)
-    # Of other arrays, or of a model that does not say, the test songs may have been trained on.
+    # With other arrays, or a model that does not say, test songs may have been training songs.
     figures["trained_on_these_arrays"] = trained.metrics.get("data_digest") == data.digest
     figures["per_class"] = {
         name: {"right": int(n_right), "n_songs": int(n), "interval_95": interval_95(n_right, n)}
@@ -57,19 +57,19 @@ def classification_text(figures: dict[str, Any]) -> str:
     low, high = figures["accuracy_songs_95"]
     lines = [
         f"songs   {figures['accuracy_songs']:.1%} of {figures['n_songs']} right "
-        f"(95 % interval {low:.1%} to {high:.1%})",
+        f"(95 % interval {low:z.1%} to {high:.1%})",
         f"slices  {figures['accuracy_slices']:.1%} of {figures['n_slices']}",
         f"chance  {figures['chance']:.1%}; always the commonest class "
         f"{figures['always_the_commonest_class']:.1%}",
     ]
     if not figures["trained_on_these_arrays"]:
         lines.append(
-            "the model was not trained on these arrays: if it learnt from any of the test songs, "
-            "it looks better here than it is"
+            "the model was not trained on these arrays: if any of the test songs was among its "
+            "training songs, it looks better here than it is"
         )
     for name, of_class in figures["per_class"].items():
         low, high = of_class["interval_95"]
         lines.append(
-            f"  {name}: {of_class['right']} of {of_class['n_songs']} ({low:.0%} to {high:.0%})"
+            f"  {name}: {of_class['right']} of {of_class['n_songs']} ({low:z.0%} to {high:.0%})"
         )
     return "\n".join(lines)

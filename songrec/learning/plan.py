@@ -17,8 +17,8 @@ from songrec.store.tracks import Label
 
 SPLITS = ("train", "valid", "test")
 
-# What must not stand on both sides when a label is learnt. An artist label needs the artist on
-# both sides, so what is kept apart is one step finer.
+# What stays on one side of the split when a label is learnt. To learn artists, an artist needs
+# songs on both sides, so albums are kept whole instead.
 _GROUP_OF: dict[str, str | None] = {"genre": "artist", "artist": "album", "album": None}
 
 _NOTED_SHARE = 0.1
@@ -27,7 +27,7 @@ _COLUMNS = ["song", "key", "artist", "album", "label", "split", "n_slices", "fin
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Which song goes into which array, at which rows.
+    """Which song goes into which array, and to which rows.
 
     Attributes
     ----------
@@ -159,7 +159,9 @@ def _obey_split(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         raise LabelError("the column split of tracks.csv marks no labelled song as train")
     known = kept[kept["label"].isin(trained)]
     if len(known) < len(kept):
-        notes.append(f"{len(kept) - len(known)} songs of labels that no song trains are left out")
+        notes.append(
+            f"{len(kept) - len(known)} songs of labels without a training song are left out"
+        )
     return known.reset_index(drop=True), notes
 
 
@@ -168,7 +170,7 @@ def _draw_split(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Split at random, keeping together what `_GROUP_OF` says."""
     group = _GROUP_OF[label]
-    # A song that is there in two formats is one song, whatever is known of its artist.
+    # A song in two formats is one song, whatever is known of its artist.
     names = table[group] if group else [""] * len(table)
     groups = [
         f"{group} {name}" if name else f"song {song}"
@@ -181,10 +183,12 @@ def _draw_split(
     notes = []
     share = float(is_test.mean())
     if abs(share - (1.0 - size)) > _NOTED_SHARE:
-        notes.append(f"{share:.0%} of the songs test: few {group or 'song'}s make a coarse split")
+        notes.append(
+            f"{share:.0%} of the songs are test songs: with few {group or 'song'}s the split is coarse"
+        )
     untested = sorted(set(table["label"]) - set(table.loc[is_test, "label"]))
     if untested:
         names = ", ".join(untested[:5]) + (", ..." if len(untested) > 5 else "")
         together = f"song or only one {group}" if group else "song"
-        notes.append(f"only trained, not tested, for having only one {together}: {names}")
+        notes.append(f"trained but not tested, with only one {together}: {names}")
     return table, notes

@@ -75,7 +75,7 @@ def _line(split: str, measured: dict[str, Any]) -> str:
     low, high = measured["accuracy_songs_95"]
     return (
         f"{split}: {measured['accuracy_songs']:.1%} of {measured['n_songs']} songs right "
-        f"(95 % interval {low:.1%} to {high:.1%}), {measured['accuracy_slices']:.1%} of "
+        f"(95 % interval {low:z.1%} to {high:.1%}), {measured['accuracy_slices']:.1%} of "
         f"{measured['n_slices']} slices; chance {measured['chance']:.1%}, "
         f"always the commonest class {measured['always_the_commonest_class']:.1%}"
     )

@@ -1,4 +1,4 @@
-"""The settings of a training, light to import; their defaults are the design's recipe."""
+"""The settings of a training and their defaults; light to import."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ class TrainingSettings:
     Attributes
     ----------
     architecture
-        "ResidualCNN", the design's network, or "StridedCNN", many times cheaper a slice.
+        "ResidualCNN", or "StridedCNN", which computes a slice many times faster.
     loss
         "cross-entropy", or "focal", which gives hard slices more weight.
     optimizer

@@ -1,4 +1,4 @@
-"""The training: epochs over the arrays, the best of them kept, a state to resume from."""
+"""The training: epochs over the arrays, the best one kept, a state to resume from."""
 
 import dataclasses
 import math
@@ -141,7 +141,7 @@ class Trainer:
 
     @torch.inference_mode()
     def _gives_numbers(self, slices: np.ndarray) -> bool:
-        """Tell whether the weights, as the last step left them, still answer finite numbers."""
+        """Tell whether the network, after its last step, still gives finite numbers."""
         self.classifier.eval()
         return bool(torch.isfinite(self.classifier(to_input(slices, self.device))).all())
 
@@ -159,8 +159,8 @@ class Trainer:
         return torch.optim.AdamW(weights, rate, weight_decay=decay)
 
     def _keep_best(self, figures: dict[str, float]) -> None:
-        """Remember the weights of the best epoch; without songs to choose by, of the last."""
-        # Many epochs tie on few songs; the loss decides among them.
+        """Keep the weights of the best epoch; without songs to choose by, those of the last."""
+        # With few songs many epochs tie; then the loss decides.
         score = figures.get("accuracy_songs", 0.0) - 1e-6 * figures.get("loss", 0.0)
         if self.chooser is None or score > self._best_score:
             self._best_score = score

@@ -1,1 +1,1 @@
-"""The trained network: its file, where it computes, and how it embeds."""
+"""The trained network: its file, the device it runs on, the embedding of songs."""

@@ -1,4 +1,4 @@
-"""`model.pt`: the trained network and all that is needed to use it rightly."""
+"""`model.pt`: the trained network and all that is needed to use it correctly."""
 
 import dataclasses
 import io
@@ -35,7 +35,7 @@ LOAD_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A trained network and its papers.
+    """A trained network and what is stored with it.
 
     Attributes
     ----------
@@ -44,9 +44,9 @@ class TrainedModel:
     label
         What its classes are: "genre", "artist" or "album".
     metrics, settings
-        How good it was found to be and how it was trained; plain numbers and text.
+        How well it did on the test songs and how it was trained; plain numbers and text.
     version
-        Of this project, when it was trained.
+        Version of this project that trained it.
     """
 
     classifier: network.Network

@@ -15,9 +15,9 @@ def pick_device() -> torch.device:
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """Return the number format in which this device computes faster, None where there is none.
+    """Return the number format in which this device computes faster; None where there is none.
 
-    A CPU with bfloat16 instructions trains the design's network in under half of the time.
+    A CPU with bfloat16 instructions trains ResidualCNN in less than half the time.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

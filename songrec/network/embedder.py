@@ -1,4 +1,4 @@
-"""Slices -> what a song is compared by, with the embedder in `model.pt`."""
+"""Slices -> what a song is compared by, with the network in `model.pt`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What can be known of `model.pt` without loading it, and so without importing torch."""
+"""`model.pt` as a file: what needs no torch."""
 
 import hashlib
 from pathlib import Path

@@ -66,9 +66,9 @@ def test_a_model_of_other_arrays_is_measured_with_a_warning(arrays_and_model):
 @pytest.mark.parametrize(
     ("label", "classes", "told"),
     [
-        ("genre", ["a", "b", "c"], r"tells genres \['a', 'b', 'c'\] apart, the arrays hold genres"),
-        ("genre", ["genre 1", "genre 0"], r"tells genres \['genre 1', 'genre 0'\] apart"),
-        ("artist", ["genre 0", "genre 1"], r"tells artists .* apart, the arrays hold genres"),
+        ("genre", ["a", "b", "c"], r"classifies genres \['a', 'b', 'c'\], the arrays hold genres"),
+        ("genre", ["genre 1", "genre 0"], r"classifies genres \['genre 1', 'genre 0'\]"),
+        ("artist", ["genre 0", "genre 1"], r"classifies artists .*, the arrays hold genres"),
     ],
 )
 def test_a_model_of_other_classes_is_refused(arrays_and_model, label, classes, told):
