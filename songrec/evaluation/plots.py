@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from songrec.evaluation.tables import NAMES
-from songrec.learning.plots import plt, save_plot
+from songrec.learning.plots import save_plot
 
 
 def draw_measures(
     results: dict[str, dict[str, list[float]]], measures: Sequence[str], path: Path
 ) -> None:
     """Draw [mean, low, high] of each measure of each system as points with intervals."""
-    figure, axes = plt.subplots(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots()
     for number, (system, of_measure) in enumerate(results.items()):
         shift = (number - (len(results) - 1) / 2) * 0.8 / len(results)
         values = np.array([of_measure[measure] for measure in measures])

@@ -183,9 +183,8 @@ def _draw_split(
     notes = []
     share = float(is_test.mean())
     if abs(share - (1.0 - size)) > _NOTED_SHARE:
-        notes.append(
-            f"{share:.0%} of the songs are test songs: with few {group or 'song'}s the split is coarse"
-        )
+        few = f"few {group or 'song'}s"
+        notes.append(f"{share:.0%} of the songs are test songs: with {few} the split is coarse")
     untested = sorted(set(table["label"]) - set(table.loc[is_test, "label"]))
     if untested:
         names = ", ".join(untested[:5]) + (", ..." if len(untested) > 5 else "")

@@ -3,11 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -30,7 +26,8 @@ def draw_curves(figures: dict[str, Any], folder: Path) -> None:
         },
     }
     for name, lines in curves.items():
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
         for key, label in lines.items():
             if key in history[0]:
                 axes.plot(epochs, [row[key] for row in history], marker="o", label=label)
@@ -49,7 +46,8 @@ def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, tit
     """Draw the confusion matrix of songs: rows the true class, columns the found one."""
     matrix = np.array(measured["confusion_songs"])
     size = max(5.0, 1.5 + 0.45 * min(len(classes), _MAX_TICKS))
-    figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     figure.colorbar(image, label="share of the class's songs")
@@ -73,7 +71,6 @@ def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, tit
 
 
 def save_plot(figure: Figure, path: Path) -> None:
-    """Save a figure as PNG, whole or not at all, and close it."""
+    """Save a figure as PNG, whole or not at all."""
     with atomic_path(path) as part:
         figure.savefig(part, format="png", dpi=110)
-    plt.close(figure)
