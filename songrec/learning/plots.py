@@ -34,7 +34,7 @@ def draw_curves(figures: dict[str, Any], folder: Path) -> None:
         if name == "accuracy":
             axes.axhline(1.0 / len(figures["classes"]), color="grey", linewidth=1, label="chance")
             axes.set_ylim(0, 1)
-        axes.axvline(figures["best_epoch"], color="grey", linestyle=":", label="kept")
+        axes.axvline(figures["best_epoch"], color="grey", linestyle=":", label="epoch kept")
         axes.set(xlabel="epoch", ylabel=name, title=f"{name} by epoch ({figures['label']})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -66,7 +66,7 @@ def draw_confusion(measured: dict[str, Any], classes: list[str], path: Path, tit
                 va="center",
                 color="white" if dark else "black",
             )
-    axes.set(xlabel="found", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
     save_plot(figure, path)
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import model
+from songrec.learning import plots
 from songrec.learning import trainer as training
 from songrec.learning.accuracy import interval_95
 from songrec.learning.arrays import open_arrays
@@ -196,6 +197,18 @@ def test_a_dollar_in_a_name_is_drawn_as_a_letter(tmp_path):
     draw_confusion(measured, ["$100_a_b$", "$uicideboy$"], tmp_path / "x.png", "by artist")
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_accuracy_is_drawn_from_0_to_1_above_chance(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "save_plot", lambda figure, path: drawn.update({path.stem: figure}))
+    epoch = {"epoch": 1, "train_loss": 1.0, "train_accuracy_slices": 0.6}
+    figures = {"history": [epoch], "classes": ["a", "b", "c", "d"], "label": "genre"}
+    plots.draw_curves({**figures, "best_epoch": 1}, tmp_path)
+    axes = drawn["accuracy"].axes[0]
+    assert axes.get_ylim() == (0, 1)
+    chance = {line.get_label(): line for line in axes.get_lines()}["chance"]
+    assert set(chance.get_ydata()) == {0.25}
 
 
 def test_the_interval_is_the_one_that_wilson_published():
