@@ -1,4 +1,4 @@
-"""The network, and nothing else: a residual CNN that tells slices of music apart.
+"""The network, and nothing else: residual CNNs that classify slices of music.
 
 A slice is a grey picture [shape=(1, n_mels, n_frames)] with values 0 (80 dB below the song's
 loudest point) to 1. Trained as a classifier of labels; without its last Linear layer it is

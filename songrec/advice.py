@@ -1,4 +1,4 @@
-"""What to do next, as data: the command-line frame turns it into a command that can be typed."""
+"""What to do next, as data: the command-line frame turns it into a command that can be pasted."""
 
 import dataclasses
 import shlex
@@ -10,13 +10,13 @@ Kind = Literal["library", "training"]
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """One command that mends what went wrong, or that comes next.
+    """One command: it fixes what went wrong, or comes next.
 
     Attributes
     ----------
     program
         A root script ("spotify_specs.py"), another program ("make"), or "" for the command that
-        is running, which is to be typed again with `arguments` added.
+        is running, to be run again with `arguments` added.
     arguments
         Its arguments, without `--data`, `--model` and `-m`: those come from the run that gives
         the advice.

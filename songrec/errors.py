@@ -1,9 +1,8 @@
 """The errors that this project raises on purpose.
 
 Each one says what happened to which file, and carries what to run next as `Advice`; the
-command-line frame prints both in one line. Two kinds matter to the stages: a `SongError` concerns
-one song, which is skipped with that reason while the rest goes on; every other `SongRecError` ends
-the run.
+command-line frame prints both in one line. A `SongError` concerns one song: it is skipped, with the
+message as the reason, and the run continues. Any other `SongRecError` ends the run.
 """
 
 from songrec.advice import Advice
@@ -26,15 +25,15 @@ class SongRecError(Exception):
 
 
 class SongError(SongRecError):
-    """One song cannot be done; the message is the reason kept in `skipped.csv`."""
+    """One song cannot be processed; the message is the reason kept in `skipped.csv`."""
 
 
 class UndecodableError(SongError):
-    """The file holds nothing any decoder here can read as audio."""
+    """No decoder can read the file as audio."""
 
 
 class UnusableAudioError(SongError):
-    """The file decodes, but to nothing that can be compared: silence, too short, too long."""
+    """The file decodes, but cannot be compared: it is silent, too short or too long."""
 
 
 class BadPictureError(SongError):
@@ -50,7 +49,7 @@ class RecipeMismatchError(SongRecError):
 
 
 class DiskFullError(SongRecError):
-    """No space (or quota) left; going on would only lose more."""
+    """The disk or the quota is full; the run stops."""
 
 
 class ModelError(SongRecError):
@@ -58,23 +57,23 @@ class ModelError(SongRecError):
 
 
 class LabelError(SongRecError):
-    """`tracks.csv` gives nothing that a network could learn to tell apart."""
+    """`tracks.csv` has no labels that a network could be trained on."""
 
 
 class TrainingError(SongRecError):
-    """The training cannot start, go on or resume."""
+    """The training cannot start, continue or resume."""
 
 
 class InterruptedRunError(SongRecError):
-    """The user pressed Ctrl-C; says what is kept and how to continue (exit status 130)."""
+    """The user pressed Ctrl-C; the message says what is kept (exit status 130)."""
 
 
 class UnknownSongError(SongRecError):
-    """No song of the library goes by that name."""
+    """No song in the library has that name."""
 
 
 class AmbiguousSongError(SongRecError):
-    """More than one song of the library goes by that name."""
+    """Several songs in the library match that name."""
 
 
 class DownloadError(SongRecError):
@@ -86,11 +85,11 @@ class ArchiveError(SongRecError):
 
 
 class SpotdlError(SongRecError):
-    """spotdl cannot work here and now: missing, blocked, or without a network."""
+    """spotdl cannot work: it is missing, blocked or offline."""
 
 
 class RateLimitError(SpotdlError):
-    """The service asks to come back later; the message says when."""
+    """The service asks for a pause; the message says how long."""
 
 
 class UsageError(SongRecError):

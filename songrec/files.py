@@ -24,7 +24,7 @@ _STALE_PART_S = 24 * 3600.0
 
 
 def part_name() -> str:
-    """Return a hidden name that no other process uses and that `remove_stale_parts` knows."""
+    """Return a hidden name that no other process uses and that `remove_stale_parts` recognises."""
     pid = os.getpid()
     return f".{_HOST}.{pid}.{_started(pid)}.{secrets.token_hex(4)}.part"
 
@@ -36,9 +36,9 @@ def atomic_path(final: Path, *, durable: bool = False) -> Iterator[Path]:
     Parameters
     ----------
     final
-        Where the file or folder shall appear. A folder already there is replaced.
+        The final path. A folder already there is replaced.
     durable
-        Also flush the file to the device first: for what cannot be made again cheaply.
+        Flush the file to the device first; for content that is expensive to recreate.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def atomic_path(final: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def _replace_folder(part: Path, final: Path) -> None:
-    """Put folder `part` at `final`, in place of a folder there, also when two runs do it."""
+    """Move folder `part` to `final`, replacing a folder there, even if two runs do so at once."""
     put_aside = []
     try:
         while True:
@@ -81,13 +81,13 @@ def _replace_folder(part: Path, final: Path) -> None:
                 final.rename(old)
                 put_aside.append(old)
     finally:
-        # Only now: removing takes long, and meanwhile nothing would stand at `final`.
+        # Not earlier: removing takes long, and `final` would be missing meanwhile.
         for old in put_aside:
             remove_path(old)
 
 
 def remove_path(path: Path) -> None:
-    """Remove a file, link or folder; nothing happens if it is gone already."""
+    """Remove a file, link or folder if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -95,7 +95,7 @@ def remove_path(path: Path) -> None:
 
 
 def is_own(path: Path, top: Path) -> bool:
-    """Tell whether neither `path` nor a folder between it and `top` is a link."""
+    """Return whether neither `path` nor a folder between it and `top` is a link."""
     between = [path, *(folder for folder in path.parents if top in folder.parents)]
     return not any(one.is_symlink() for one in between)
 
@@ -107,12 +107,12 @@ def remove_empty_parents(path: Path, top: Path) -> None:
             break
         try:
             folder.rmdir()
-        except OSError:  # it holds something, or another run was quicker
+        except OSError:  # it is not empty, or another run was faster
             break
 
 
 def fingerprint(path: Path) -> str:
-    """Return "size-mtime_ns" of a file or folder, or "gone": another one means a change."""
+    """Return "size-mtime_ns" of a file or folder, or "gone"; it changes with the file."""
     try:
         status = path.stat()
     except OSError:
@@ -138,22 +138,22 @@ def regular_size(path: Path) -> int:
 
 
 def raise_if_full(error: OSError, path: Path) -> None:
-    """Turn "no space left" and "quota exceeded" into a `DiskFullError` that names the place."""
+    """Turn "no space left" and "quota exceeded" into a `DiskFullError` that names the file."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DiskFullError(
-            f"the disk is full: could not write {path}; what was finished is kept, "
+            f"the disk is full: could not write {path}; finished work is kept, "
             "free some space and run the same command again"
         ) from error
 
 
 @contextlib.contextmanager
 def one_at_a_time(folder: Path, script: str) -> Iterator[None]:
-    """Hold the right to run `script` on `folder`; the system takes it back from the killed.
+    """Let only one `script` run on `folder`; the system releases the lock of a killed process.
 
     Raises
     ------
     LibraryError
-        If another run has it.
+        If another one is running.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -161,12 +161,12 @@ def one_at_a_time(folder: Path, script: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise LibraryError(
-            f"another {script}.py is at work in {folder}; wait until it has ended"
+            f"another {script}.py is running on {folder}; wait until it has finished"
         ) from error
 
 
 def is_part(name: str) -> bool:
-    """Tell whether a file name is one of `part_name`'s."""
+    """Return whether `part_name` made a file name."""
     return _PART.match(name) is not None
 
 
@@ -185,7 +185,7 @@ def remove_stale_part(path: Path) -> None:
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Remove what killed processes left in a folder, if there is one."""
+    """Remove the temporary files of killed processes from a folder, if there is one."""
     if folder.is_dir():
         for path in folder.iterdir():
             remove_stale_part(path)
@@ -198,19 +198,19 @@ def _is_alive(pid: int, started: str) -> bool:
         return False
     except PermissionError:
         return True
-    # Numbers of processes are used again; the same one began at the same time.
+    # Process ids are reused; the same process also has the same start time.
     return _started(pid) == started
 
 
 def _started(pid: int) -> str:
-    """Return when a process began, in the kernel's ticks.
+    """Return the start time of a process in kernel ticks.
 
-    "0" where /proc does not tell, "" if the process has ended and only waits to be collected.
+    "0" where there is no /proc, "" for a zombie.
     """
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "0"
-    # The 22nd field; the second, the name, may hold blanks and brackets.
+    # The 22nd field; the second, the name, may contain spaces and brackets.
     fields = status.rpartition(")")[2].split()
     return "" if fields[0] in {"Z", "X"} else fields[19]

@@ -28,20 +28,20 @@ def join_name(artist: str, title: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` without what would move the cursor or end the line."""
+    """Return `text` with every character replaced that could move the cursor or end the line."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def composed(name: str) -> str:
     """Return `name` with each accented letter as one character (NFC).
 
-    A file system may write the accent as a character of its own; names must meet all the same.
+    Some file systems store the accent as a separate character; the names must still match.
     """
     return unicodedata.normalize("NFC", name)
 
 
 def fold(name: str) -> str:
-    """Return `name` without case, accents and punctuation, words parted by one blank.
+    """Return `name` without case, accents and punctuation, its words separated by single spaces.
 
     Names that hold nothing else (all emoji, say) fold to their case-folded selves.
     """
@@ -65,10 +65,10 @@ def _without_accents(decomposed: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return `name` as one path component that every common file system takes.
+    """Return `name` as one path component that every common file system accepts.
 
-    Separators, control and reserved characters become "_", a leading dash or dot gets a "_"
-    before it, and a name too long in bytes is cut and closed with a digest of the whole.
+    Separators, control and reserved characters become "_", a leading dash or dot is
+    prefixed with "_", and a name of too many bytes is cut and ends in a digest of the whole.
     """
     safe = _UNSAFE.sub("_", composed(name)).rstrip(" .") or "_"
     if safe[0] in "-.~" or _RESERVED.match(safe):
@@ -92,7 +92,7 @@ def assign_keys(paths: Iterable[tuple[str, str]]) -> dict[str, str]:
     Returns
     -------
     dict
-        File -> key. The key is the name with each part made safe. Where two names would meet
+        File -> key. The key is the name with each part made safe. Where two names would collide
         on a disk that ignores case or Unicode form, or a song's name is also the name of a
         folder of songs, all but the first get a mark made from their file name.
     """
@@ -121,10 +121,10 @@ def _twin(key: str) -> str:
 
 
 def digest_mark(text: str) -> str:
-    """Return eight hexadecimal digits that tell a text from others of its kind."""
+    """Return the first eight hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def valid_text(name: str) -> str:
-    """Return a file's name as valid Unicode: bytes that are no UTF-8 become U+FFFD."""
+    """Return a file's name as valid Unicode: bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(name).decode("utf-8", errors="replace")

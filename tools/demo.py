@@ -137,14 +137,14 @@ def take_songs(package: str, database: Database) -> None:
 
 
 def is_music(path: Path) -> bool:
-    """Tell whether a file of a package is a piece of music by its ending and size."""
+    """Return whether a file of a package is a piece of music by its ending and size."""
     if path.suffix.lower() not in AUDIO_ENDINGS or path.is_symlink() or not path.is_file():
         return False
     return path.stat().st_size >= MIN_MUSIC_BYTES
 
 
 def is_reachable(url: str) -> bool:
-    """Tell whether a web server answers at all, within a few seconds."""
+    """Return whether a web server answers at all, within a few seconds."""
     import requests
 
     try:

@@ -1,4 +1,4 @@
-"""The frame that every script runs in; imported by scripts only."""
+"""What every script shares; imported by scripts only."""
 
 from songrec.cli.frame import (
     EXIT_FAILED,

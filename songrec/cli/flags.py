@@ -9,7 +9,7 @@ from songrec.learning.settings import TrainingSettings
 
 
 def add_question_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what is asked, and how, to the script's parser."""
+    """Add the flags of a question to a script's parser."""
     group = parser.add_argument_group("-m Recommend")
     group.add_argument(
         "song", nargs="?", metavar="SONG", help="its name, a part of it, or an audio file"
@@ -34,18 +34,19 @@ def add_question_flags(parser: argparse.ArgumentParser) -> None:
         type=not_negative_int,
         default=3,
         metavar="N",
-        help="at most so many songs of one artist (default: 3; 0: no limit)",
+        help="maximum number of songs per artist (default: 3; 0: no limit)",
     )
     group.add_argument(
         "--keep-versions",
         action="store_true",
-        help="also other versions (live, remastered, ...) of a song that is in the answer",
+        help="also recommend other versions (live, remastered, ...) of the same recording",
     )
     group.add_argument(
         "--ranking",
         choices=("full", "cosine"),
         default="full",
-        help="full: all that is heard, without hubs (default); cosine: the network's vectors only",
+        help="full: vectors, classes, timbre and patterns, without hubs (default); "
+        "cosine: the network's vectors only",
     )
     group.add_argument("--json", action="store_true", help="print the answer as JSON")
 
@@ -71,7 +72,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--architecture",
         choices=("ResidualCNN", "StridedCNN"),
         default=default.architecture,
-        help="StridedCNN is many times cheaper a slice (default: ResidualCNN)",
+        help="StridedCNN is many times cheaper (default: ResidualCNN)",
     )
     group.add_argument("--epochs", type=positive_int, default=default.epochs, metavar="N")
     group.add_argument("--batch-size", type=_two_or_more, default=default.batch_size, metavar="N")
@@ -91,12 +92,14 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=not_negative_int, default=default.seed, metavar="N")
     group.add_argument(
-        "--resume", action="store_true", help="go on after the last whole epoch of a stopped run"
+        "--resume",
+        action="store_true",
+        help="continue an interrupted training after its last complete epoch",
     )
 
 
 def settings_from(args: argparse.Namespace) -> TrainingSettings:
-    """Take the training's settings out of parsed arguments."""
+    """Build the settings of a training from parsed arguments."""
     names = [field.name for field in dataclasses.fields(TrainingSettings)]
     return TrainingSettings(**{name: getattr(args, name) for name in names})
 
@@ -104,7 +107,7 @@ def settings_from(args: argparse.Namespace) -> TrainingSettings:
 def _two_or_more(text: str) -> int:
     number = positive_int(text)
     if number < 2:
-        raise argparse.ArgumentTypeError("a batch of one has no spread to norm by: 2 or more")
+        raise argparse.ArgumentTypeError("batch normalisation needs 2 or more")
     return number
 
 

@@ -1,4 +1,4 @@
-"""The frame that every script runs in: common flags, exit status, one-line errors."""
+"""What every script shares: common flags, exit status, one-line errors."""
 
 import argparse
 import dataclasses
@@ -97,7 +97,7 @@ def refuse_same_names(names: list[str]) -> None:
     """Raise `UsageError` if two systems to compare have the same name."""
     twice = [name for number, name in enumerate(names) if name in names[:number]]
     if twice:
-        raise UsageError(f"the name {twice[0]!r} is taken: give the file another")
+        raise UsageError(f"the name {twice[0]!r} is taken: choose another one")
 
 
 def add_vectors_flag(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +120,11 @@ def add_model_flag(parser: argparse.ArgumentParser, text: str) -> None:
 def add_data_flag(parser: argparse._ActionsContainer) -> None:
     """Add `--data`, the folder of both databases."""
     parser.add_argument(
-        "--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="databases (default: data)"
+        "--data",
+        type=Path,
+        default=DEFAULT_DATA,
+        metavar="DIR",
+        help="folder of the databases (default: data)",
     )
 
 
@@ -168,7 +172,7 @@ def add_mode_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def options_from(args: argparse.Namespace) -> Options:
-    """Take the shared flags out of parsed arguments."""
+    """Build the options of a run from parsed arguments."""
     fields = {field.name for field in dataclasses.fields(Options)}
     given = {name: value for name, value in vars(args).items() if name in fields}
     return Options(**given, as_command=lambda advice: commands(advice, args))
@@ -207,7 +211,7 @@ def run(
         0 fine; 1 a known failure, or nothing could be done; 2 wrong usage; 130 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A song name may hold what the terminal's encoding cannot show; it must not end the run.
+        # A song name may contain what the terminal cannot encode; that must not end the run.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
@@ -252,7 +256,7 @@ def commands(
     prog: str = "",
     argv: list[str] | None = None,
 ) -> str:
-    """Return advice as commands that can be typed as they stand, with the flags in use.
+    """Return advice as commands that can be pasted, with the flags in use.
 
     Parameters
     ----------
@@ -286,7 +290,7 @@ def _command(advice: Advice, args: argparse.Namespace, prog: str, argv: list[str
     model = getattr(args, "model", None)
     if advice.program in _SCRIPTS_WITH_MODEL and model not in {None, SHIPPED_MODEL}:
         words += ["--model", str(model)]
-    # Last, so that one more argument can be typed after them.
+    # Arguments last, so that the user can append one.
     return shlex.join([*words, *advice.arguments])
 
 
@@ -316,7 +320,7 @@ def _short(path: Path) -> str:
 
 
 def print_json(content: object) -> None:
-    """Print plain values as one line of JSON that any reader takes; NaN becomes null."""
+    """Print plain values as one line of JSON that any parser accepts; NaN becomes null."""
     is_unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
     print(json.dumps(_finite(content), ensure_ascii=not is_unicode, allow_nan=False))
 

@@ -18,7 +18,7 @@ from songrec.sound.recipe import RECIPE
 
 _FORMAT = 1
 
-# What torch.load raises, depending on where a file stops being one of its own.
+# What torch.load may raise for a file that is not a model.
 LOAD_ERRORS = (
     RuntimeError,
     pickle.UnpicklingError,

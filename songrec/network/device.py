@@ -1,4 +1,4 @@
-"""Where the network computes, in which numbers, and how its input lies in memory."""
+"""The device of the network, its number format and its memory layout."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 def pick_device() -> torch.device:
-    """Return CUDA where there is one, else the CPU."""
+    """Return the CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -50,7 +50,7 @@ class Embedder:
         Raises
         ------
         UnusableAudioError
-            If a vector is not finite or is zero, and so has no direction.
+            If a vector is not finite, or is zero and so has no direction.
         """
         vectors, classes = [], []
         with torch.inference_mode():

@@ -11,7 +11,7 @@ HOW_TO_GET_ONE = "get the shipped one back with `git checkout model.pt`, or trai
 
 
 def missing_model(path: Path) -> ModelError:
-    """Return the error for a model file that is not there."""
+    """Return the error for a missing model file."""
     return ModelError(f"there is no model at {path}; {HOW_TO_GET_ONE}", TRAIN_ONE)
 
 

@@ -16,13 +16,13 @@ class Question:
     Attributes
     ----------
     songs
-        Names of songs of the library, or audio files: the answers should sound like all of them.
+        Names of songs in the library, or audio files: the answers should sound like all of them.
     n
         How many answers are wanted.
     ranking
         "full", or "cosine" for the network's vectors alone.
     max_per_artist
-        Most songs of one artist; 0 for no limit.
+        Maximum number of songs per artist; 0 for no limit.
     keep_versions
         Also return other versions (live, remastered) of a song that is in the answer.
     """
@@ -62,7 +62,7 @@ class Answer:
     queries
         Titles of the songs that were asked about.
     n_left_out
-        Songs that only variety kept from the answer, where it is shorter than asked for.
+        Songs left out only for variety, where the answer is shorter than asked for.
     """
 
     queries: list[str]

@@ -1,4 +1,4 @@
-"""The library to recommend among: every song with what it is compared by."""
+"""The library in memory: its songs and everything they are compared by."""
 
 import dataclasses
 import functools
@@ -31,9 +31,9 @@ from songrec.store.vectors import StoredSongs, VectorStore, known_fingerprints
 if TYPE_CHECKING:
     from songrec.network.embedder import Embedder
 
-# With fewer songs there is no telling what distance is usual: the ranking is then by cosine.
+# With fewer songs, typical distances cannot be estimated: the ranking is then by cosine.
 MIN_REFERENCES = 16
-# Songs whose scales are measured, some seconds, before they are kept.
+# Songs whose scales are measured, in some seconds, before they are stored.
 _SCALES_AT_ONCE = 1000
 
 
@@ -44,14 +44,14 @@ class Library:
     Attributes
     ----------
     references
-        Songs that show what distance is usual.
+        Songs that typical distances are measured on.
     waiting
         Songs in `songs/` that have no vector: not sliced yet, or skipped.
     has_audio
-        Whether `songs/` holds any song. Without it every song may be an answer; with it only
-        those whose file is there.
+        Whether `songs/` holds any song. If so, only songs whose file is there are answers; if
+        not, all are.
     folded
-        Title -> `fold` of it, as far as the database remembers.
+        Title -> `fold` of it, as far as the database has it.
     """
 
     database: Database
@@ -65,7 +65,7 @@ class Library:
 
     @property
     def is_small(self) -> bool:
-        """Tell whether there are too few songs to know what distance is usual."""
+        """Return whether there are too few songs to estimate typical distances."""
         return len(self.references) < MIN_REFERENCES
 
     def similarities(self, query: Descriptions, ranking: Ranking) -> np.ndarray:
@@ -79,7 +79,7 @@ class Library:
         return similarities(self.descriptions, self.scales, query, query_scale)
 
     def subset(self, rows: list[int]) -> "Library":
-        """Return the library as it would be with only these songs, references drawn anew."""
+        """Return the library as it would be with only these songs, its references redrawn."""
         descriptions = self.descriptions[rows]
         songs = [self.songs[row] for row in rows]
         references = draw_references(descriptions, [song.key for song in songs])
@@ -100,12 +100,12 @@ class Library:
         return NameIndex(songs, [self.folded.get(title) or fold(title) for title in titles])
 
     def find(self, name: str) -> int:
-        """Return the row of the one song that goes by `name`.
+        """Return the row of the one song that matches `name`.
 
         Raises
         ------
         AmbiguousSongError, UnknownSongError, UsageError
-            As `NameIndex.find` does; a song that is waiting is an error that says why.
+            As `NameIndex.find`; for a song without a vector, the message says why.
         """
         row = self._names.find(name)
         if row >= len(self.songs):
@@ -129,7 +129,7 @@ class Library:
 def open_library(
     database: Database, model: str, load_network: "Callable[[], Embedder]", options: Options
 ) -> Library:
-    """Embed what is new or changed, forget what is gone, and return all songs with vectors.
+    """Embed what is new or changed, drop what is gone, and return all songs with vectors.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def _embed(
     folders = _folders(database, prints)
     with Stage("vectors", database, options, made_by=store.model) as stage:
         if store.was_damaged:
-            stage.tell(f"{store.path} was damaged and was put aside; embedding all songs again")
+            stage.tell(f"{store.path} was damaged and has been replaced; embedding all songs again")
         todo = stage.select(folders, lambda folder: folder.key in current)
         if todo:
             embedder = load_network()
@@ -214,9 +214,9 @@ def _embed(
 
 
 def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs, Descriptions]:
-    """Measure the scales that are missing; draw new references when the library has outgrown them.
+    """Measure missing scales; redraw the references when the library has outgrown them.
 
-    Up to `N_REFERENCES` songs, all are references, drawn anew with every change; from there on
+    Up to `N_REFERENCES` songs, all are references and are redrawn with every change; beyond that,
     only when the library has doubled or halved, so that a new song costs one measurement.
     """
     n_songs = len(stored.fingerprints)
@@ -254,7 +254,7 @@ def draw_references(descriptions: Descriptions, keys: list[str]) -> Descriptions
 def _join(
     database: Database, stored: StoredSongs, prints: dict[str, str], references: Descriptions
 ) -> Library:
-    """Match vectors with the audio files; where `songs/` holds any, it says what exists."""
+    """Match vectors with audio files; if `songs/` holds any, only songs with a file remain."""
     by_key = {song.key: song for song in database.songs_if_any()}
     songs, rows = [], []
     for row, (key, made_from) in enumerate(stored.fingerprints.items()):
@@ -278,7 +278,7 @@ def _join(
 
 
 def _folded_titles(library: Library, store: VectorStore) -> dict[str, str]:
-    """Return title -> folded title, and remember those that the database does not have."""
+    """Return title -> folded title, and store those that the database does not have."""
     known = store.folded_titles()
     titles = {song.title for song in [*library.songs, *library.waiting]}
     new = {title: fold(title) for title in sorted(titles - known.keys())}

@@ -27,18 +27,18 @@ class NameIndex:
         self._folded = [fold(song.title) for song in songs] if folded is None else folded
 
     def find(self, name: str) -> int:
-        """Return the row of the one song that goes by `name`.
+        """Return the row of the one song that matches `name`.
 
         Tried in this order: the file's path below `songs/`, with or without its ending; the
-        song's name as written; the name but for case, accents and punctuation; a part of the
-        name. The first that fits any song decides.
+        song's name as written; the name except for case, accents and punctuation; a part of
+        the name. The first that matches any song decides.
 
         Raises
         ------
         AmbiguousSongError
-            If it fits more than one; the message shows how to tell them apart.
+            If several match; the message shows how to distinguish them.
         UnknownSongError
-            If none fits; the message names the nearest.
+            If none matches; the message names the closest.
         UsageError
             If the name is empty.
         """
@@ -69,23 +69,23 @@ class NameIndex:
         if len(rows) == 1:
             return rows[0]
         titles = [self._songs[row].title for row in rows]
-        # Songs of the same name are told apart by their files.
+        # Songs of the same name are distinguished by their files.
         shown = titles if len(set(titles)) == len(titles) else [self._songs[r].file for r in rows]
         names = "; ".join(shown[:_N_SHOWN]) + ("; ..." if len(shown) > _N_SHOWN else "")
-        raise AmbiguousSongError(f"{name!r} fits {len(rows)} songs, say which: {names}")
+        raise AmbiguousSongError(f"{name!r} matches {len(rows)} songs: {names}")
 
     def _unknown(self, name: str, folded: str) -> UnknownSongError:
         path = Path(name)
         # A folder here may have a name that was meant for a song: "data", say.
         if _exists(path) and (path.is_file() or os.sep in name):
-            return UnknownSongError(f"{name} is no audio file")
+            return UnknownSongError(f"{name} is not an audio file")
         if path.suffix.lower() in AUDIO_ENDINGS and os.sep in name:
-            return UnknownSongError(f"{name} is no file, and no song of the library")
+            return UnknownSongError(f"{name} is neither a file nor a song in the library")
         from rapidfuzz import fuzz, process
 
         nearest = process.extract(folded, self._folded, scorer=fuzz.WRatio, limit=_N_SHOWN)
         names = "; ".join(dict.fromkeys(self._songs[row].title for _, _, row in nearest))
-        return UnknownSongError(f"no song {name!r} in the library; the nearest: {names}")
+        return UnknownSongError(f"no song {name!r} in the library; the closest: {names}")
 
 
 def _exists(path: Path) -> bool:

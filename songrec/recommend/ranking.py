@@ -1,11 +1,10 @@
 """The order of the answers.
 
-"cosine" is the definition: the cosine similarity of the songs' vectors. "full", the default,
-also hears timbre and patterns, asks what the network calls each song, and takes hubs down. The four
-distances of a pair are told in standard deviations from what is usual for either of the two songs,
-and averaged: so a song that is near to everything is nobody's neighbour by that alone. The idea is
-that of the mutual proximity of Schnitzer et al. (JMLR 2012), with the mean of deviations in the
-place of their product of probabilities, and a logistic scale.
+"cosine" is the cosine similarity of the songs' vectors. "full", the default, also compares class
+probabilities, timbre and patterns, and suppresses hubs. The four distances of a pair are expressed
+in standard deviations from what is typical for either song, and averaged: a song that is near to
+everything gains nothing by that. The idea is the mutual proximity of Schnitzer et al. (JMLR 2012),
+with the mean of standard scores in place of the product of probabilities, and a logistic scale.
 """
 
 from collections.abc import Collection
@@ -19,7 +18,7 @@ Ranking = Literal["full", "cosine"]
 RANKINGS: tuple[Ranking, ...] = ("full", "cosine")
 
 N_REFERENCES = 256
-# Below this timbre distance two songs are the same recording, whatever they are called.
+# Below this timbre distance two songs are the same recording, whatever their names.
 _SAME_TIMBRE = 1e-2
 
 
@@ -60,7 +59,7 @@ def distances(library: Descriptions, query: Descriptions) -> np.ndarray:
 
 
 def measure_scales(songs: Descriptions, references: Descriptions) -> Scales:
-    """Measure how far each song usually is from others, one pass over the references a song."""
+    """Measure the typical distances of each song: one pass over the references per song."""
     means, deviations = [], []
     for row in range(len(songs)):
         found = distances(references, songs[row : row + 1])
@@ -85,13 +84,13 @@ def similarities(
     found = distances(library, query)
     score = (found - query_scale.mean) / query_scale.deviation
     score += (found - scales.mean) / scales.deviation
-    # Equal shares: docs/MODEL_CARD.md. Halved: the mean of both songs' points of view.
+    # Equal weights: docs/EXPERIMENTS.md. Halved: the mean of both songs' views.
     mixed = score.mean(axis=1) / 2.0
     similarity: np.ndarray = 1.0 / (1.0 + np.exp(np.clip(mixed, -500.0, 500.0)))
     return similarity
 
 
 def best_rows(similarity: np.ndarray, exclude: Collection[int]) -> list[int]:
-    """Return all rows but the excluded, most similar first, equal ones in order of row."""
+    """Return all rows but the excluded, most similar first, ties in order of row."""
     order = np.argsort(-similarity, kind="stable")
     return [row for row in order.tolist() if row not in exclude]

@@ -1,4 +1,4 @@
-"""The one object to ask: a library and a model, opened once."""
+"""The object that answers questions: a library and a model, opened once."""
 
 import contextlib
 import functools
@@ -36,7 +36,7 @@ class Recommender:
     model
         The file of the network.
     options
-        How to go about songs that must be embedded first.
+        How to process songs that must be embedded first.
 
     Examples
     --------
@@ -68,16 +68,16 @@ class Recommender:
         model
             The file of the network, `model.pt`.
         jobs
-            Threads of the network; by default one a core.
+            Threads of the network; by default one per core.
         options
-            How to go about songs that must be embedded first; by default without a bar.
+            How to process songs that must be embedded first; by default without a bar.
 
         Raises
         ------
         LibraryError
             If no song has slices.
         ModelError, RecipeMismatchError
-            If the model is missing or does not belong to the slices.
+            If the model is missing or was trained with another recipe.
         """
         options = options or (Options(quiet=True) if jobs is None else Options(jobs, quiet=True))
         recommender = cls(Database.library(Path(data)), Path(model), options)
@@ -110,9 +110,9 @@ class Recommender:
         Raises
         ------
         UnknownSongError, AmbiguousSongError
-            If a name fits no song or several.
+            If a name matches no song or several.
         LibraryError
-            If there is no song but the named ones.
+            If there are no songs besides the named ones.
         """
         library = self.library
         queries, titles = [], []
@@ -154,12 +154,12 @@ class Recommender:
         )
 
     def _is_there(self, row: int) -> bool:
-        """Tell whether a song can be played: one whose disk is unplugged is no answer."""
+        """Return whether a song can be played: one on an unplugged disk is not an answer."""
         return not self.library.has_audio or self.library.songs[row].path.exists()
 
     def _recommendation(self, row: int, similarity: float) -> Recommendation:
         song: Song = self.library.songs[row]
-        # A cosine below 0 means nothing in common; how much less matters to nobody.
+        # A cosine below 0 means nothing in common; it is shown as 0.
         return Recommendation(
             song.title, song.path if self.library.has_audio else None, max(0.0, similarity)
         )

@@ -1,4 +1,4 @@
-"""Answers that are not all the same: few of one artist, one version of a recording."""
+"""Variety in the answers: few songs per artist, one version of a recording."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from songrec.names import fold, split_name
 from songrec.store.database import Song
 
-# What a title says when it names another issue of the same recording, or a live twin of it.
+# Words of a title that mark another release of the same recording, or a live take.
 _VERSION_WORDS = (
     r"live|remaster(ed)?|re-?recorded|version|edit|edition|mono|stereo|demo|acoustic|unplugged|"
     r"take|bonus( track)?|explicit|clean"
@@ -23,7 +23,7 @@ _TRACK_NUMBER = re.compile(r"(\d{1,2}-)?\d{1,3}\.?")
 
 
 def recording_of(name: str) -> tuple[str, str]:
-    """Return artist and title of a song's name, folded, without what tells versions apart.
+    """Return artist and title of a song's name, folded, without what marks a version.
 
     A remix is another recording; a remaster or a live take is a version.
     """
@@ -42,7 +42,7 @@ def varied(
     max_per_artist: int,
     keep_versions: bool,
 ) -> Iterator[int]:
-    """Pass on the rows of songs, leaving out what would make the answer monotonous.
+    """Yield the rows of songs, leaving out what would make the answer monotonous.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def varied(
     songs
         `songs[row]` is the song of a row.
     queries
-        Names of the songs that were asked for; versions of them are no answers either.
+        Names of the songs that were asked about; versions of them are left out too.
     max_per_artist
-        Most songs of one artist; 0 for no limit. Songs without artist are not limited.
+        Maximum number of songs per artist; 0 for no limit. It ignores songs without an artist.
     keep_versions
-        Also pass on versions of a recording that was passed on, or asked for.
+        Also yield other versions of a recording that was yielded or asked about.
     """
     seen = {recording_of(name) for name in queries}
     n_of_artist: Counter[str] = Counter()

@@ -16,16 +16,16 @@ def available_cores() -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a run goes about its songs.
+    """How a run processes its songs.
 
     Attributes
     ----------
     jobs
         Processes, or threads of the network, to use.
     limit
-        Most songs to do in this run; None for all.
+        Maximum number of songs to process; None for all.
     force
-        Do again what is already there.
+        Redo what is already there.
     retry_skipped
         Try again what was skipped before.
     dry_run
@@ -35,7 +35,7 @@ class Options:
     verbose
         Name each skipped song.
     as_command
-        Turns advice into a command line, with the flags that the user has given.
+        Turns advice into a command line, with the flags that the user gave.
     """
 
     jobs: int = dataclasses.field(default_factory=available_cores)

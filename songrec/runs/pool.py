@@ -15,14 +15,14 @@ from songrec.errors import SongError
 Item = TypeVar("Item")
 
 Work = Callable[[Item], str | None]
-"""Does one song; returns None or a remark. Raises `SongError` for a song to skip."""
+"""Processes one song; returns None or a remark. Raises `SongError` for a song to skip."""
 
 Outcome = str | SongError | None
 """A remark, the reason why the song is skipped, or nothing to report."""
 
 
 def outcomes(work: Work[Item], items: list[Item], jobs: int) -> Iterator[tuple[Item, Outcome]]:
-    """Yield (item, outcome) as the work gets done on `jobs` processes, in any order.
+    """Yield (item, outcome) as `jobs` processes finish the work, in any order.
 
     Work that is under way when the caller stops is finished first. A decoder that crashes its
     whole process costs only the song it was reading.
@@ -57,7 +57,7 @@ def _pool_outcomes(
     pool = _new_pool(min(jobs, len(items)))
     try:
         while True:
-            # Two songs a worker keep all busy; more would only enlarge what a crash may cost.
+            # Two songs per worker keep all busy; with more, a crash would only cost more.
             for item in waiting:
                 futures[pool.submit(_attempt, work, item)] = item
                 under_way.add(item)
@@ -78,7 +78,7 @@ def _pool_outcomes(
 
 
 def _alone(work: Work[Item], item: Item) -> Outcome:
-    """Do one song in a process of its own, to learn whether it is the one that crashes."""
+    """Process one song in a process of its own, to find out whether it is the one that crashes."""
     try:
         ((_, outcome),) = _pool_outcomes(work, [item], 1, set())
     except BrokenProcessPool:

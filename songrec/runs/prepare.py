@@ -39,7 +39,7 @@ def draw(path: Path) -> tuple[np.ndarray, str | None]:
 
 
 def prepare_drawn(database: Database, song: Song, picture: np.ndarray) -> None:
-    """Write the spectrogram and the slices of a song whose picture has been drawn already.
+    """Write the spectrogram and the slices of a song whose picture is already computed.
 
     Errors are those of `prepare`.
     """
@@ -52,17 +52,17 @@ def _write(database: Database, song: Song, picture: np.ndarray, origin: Origin |
 
 
 def is_prepared(database: Database, song: Song) -> bool:
-    """Tell whether spectrogram and slices of `song` were made from the file as it is."""
+    """Return whether the spectrogram and slices of `song` were made from the current file."""
     return has_current_spec(database, song) and has_current_slices(database, song.key)
 
 
 def check_recipe(database: Database) -> None:
-    """Refuse a library whose specs or slices were made with another recipe, before all work.
+    """Refuse a library whose specs or slices were made with another recipe, before any work.
 
     Raises
     ------
     RecipeMismatchError
-        With what rebuilds them.
+        With advice to rebuild them.
     """
     rebuild: tuple[Advice, ...] = (database.make_specs("--force"), database.make_slices("--force"))
     check_mark(database.specs_dir, *rebuild)
@@ -70,6 +70,6 @@ def check_recipe(database: Database) -> None:
 
 
 def mark_recipe(database: Database) -> None:
-    """Note in the folders of specs and slices which recipe they are made with."""
+    """Record in the folders of specs and slices which recipe they are made with."""
     write_mark(database.specs_dir)
     write_mark(database.slices_dir)

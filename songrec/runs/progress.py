@@ -16,7 +16,7 @@ tqdm.tqdm.monitor_interval = 0
 
 
 def redraw_interval_s() -> float:
-    """Return how many seconds pass between two drawings of a bar: few on a terminal."""
+    """Return the seconds between redraws of a bar: fewer on a terminal than in a log."""
     return 0.2 if sys.stderr.isatty() else 5.0
 
 
@@ -59,7 +59,7 @@ class Progress:
         self._bar = None
 
     def step(self, **shown: int) -> None:
-        """Move the bar by one song; `shown` are numbers to write behind it."""
+        """Move the bar by one song; `shown` are numbers to print after it."""
         if self._bar is not None:
             if shown:
                 self._bar.set_postfix(shown, refresh=False)

@@ -38,8 +38,8 @@ _Input = TypeVar("_Input", bound=Input)
 class Stage:
     """Runs one stage over songs, counts the outcomes, and remembers the skips.
 
-    Use it as a context: leaving it stores the skips and, unless quiet, prints the closing
-    line, also after Ctrl-C or an error.
+    A context manager: on exit it stores the skips and, unless quiet, prints the closing line,
+    even after Ctrl-C or an error.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Stage:
     next_steps
         What to run next, for the closing line.
     made_by
-        What a skip depends on beside the song's file, such as the model: with another one
+        What a skip depends on besides the song's file, such as the model: with another one
         the song is tried again.
     """
 
@@ -73,14 +73,14 @@ class Stage:
 
     @property
     def all_failed(self) -> bool:
-        """Tell whether every song was skipped, now or in an earlier run."""
+        """Return whether every song was skipped, now or in an earlier run."""
         count = self.progress.count
         return count["done"] + count["already there"] == 0 and count["skipped"] > 0
 
     def select(
         self, inputs: Iterable[_Input], is_current: Callable[[_Input], bool]
     ) -> list[_Input]:
-        """Return what to do: neither there already nor skipped before, at most `limit`."""
+        """Return what is left to do: neither up to date nor skipped before, at most `limit`."""
         todo = []
         for one in inputs:
             remembered = self._remembered.get(one.file)
@@ -105,7 +105,7 @@ class Stage:
         self._resolved |= self._remembered.keys() - {one.file for one in inputs}
 
     def map(self, work: Work[_Input], inputs: list[_Input]) -> Iterator[_Input]:
-        """Do `work` for every song on `jobs` processes; yield each input that was done.
+        """Do `work` for every song on `jobs` processes; yield each input that succeeded.
 
         A `SongError` skips its song. Any other error stops the run, as does a full disk;
         work that is under way is finished first.
@@ -117,7 +117,7 @@ class Stage:
         return self._count(outcomes_here(work, inputs), len(inputs))
 
     def _count(self, results: Iterator[tuple[_Input, Outcome]], n_songs: int) -> Iterator[_Input]:
-        """Yield the inputs that were done, with a bar; remember those that were not."""
+        """Yield the inputs that were processed, with a bar; record those that were skipped."""
         with self.progress.bar(n_songs):
             for one, outcome in results:
                 self.progress.step()
@@ -131,7 +131,7 @@ class Stage:
                 yield one
 
     def skip(self, one: Input, reason: SongError) -> None:
-        """Remember that a song could not be done."""
+        """Record that a song could not be processed."""
         text = str(reason)
         self.progress.count["skipped"] += 1
         self._new_skips.append(Skip(self.name, one.name, text, one.file, self._fingerprint(one)))
@@ -146,7 +146,7 @@ class Stage:
         keys
             Of those songs.
         remove_one
-            Deletes what this project made of one song; tells whether there was anything.
+            Deletes what this project made from one song; returns whether there was anything.
         """
         n_removed = sum(remove_one(key) for key in keys)
         if n_removed:

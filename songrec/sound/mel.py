@@ -12,7 +12,7 @@ _AMIN = 1e-10  # librosa.power_to_db's floor
 
 
 def mel_picture(samples: np.ndarray) -> np.ndarray:
-    """Draw the mel spectrogram of mono samples by the RECIPE.
+    """Compute the mel spectrogram of mono samples as a picture, according to `RECIPE`.
 
     Power mel spectrogram (mel scale and normalisation as librosa has them), in decibels below
     its own maximum, cut at -`top_db`.
@@ -71,7 +71,7 @@ def _filters_and_window() -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(picture: np.ndarray) -> np.ndarray:
-    """Cut a picture into consecutive slices; the rest after the last whole one is dropped.
+    """Cut a picture into consecutive slices; an incomplete last one is dropped.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""Patterns of a song: how full its spectrum is, how it pulses, which bands move together.
+"""Patterns of a song: block-level features of its spectrum and rhythm, projected to a vector.
 
-Each is measured on short blocks of the spectrogram and summed up over the song by a percentile,
-after the block-level features of Seyerlehner, Widmer and Pohle (DAFx 2010). A projection learnt
-from albums then turns down what differs within one and so says little about how an artist sounds
-(within-class covariance normalisation: Hatch, Kajarekar and Stolcke, Interspeech 2006).
+Each feature is computed on short blocks of the spectrogram and summarised over the song by a
+percentile, after the block-level features of Seyerlehner, Widmer and Pohle (DAFx 2010). A
+projection fitted to albums then attenuates what varies within an album, which says little about an
+artist's sound (within-class covariance normalisation: Hatch, Kajarekar and Stolcke, Interspeech
+2006).
 """
 
 import dataclasses
@@ -26,14 +27,14 @@ from songrec.sound.timbre import Timbres
 PROJECTION_FILE = Path(__file__).with_name("patterns.npz")
 N_DIMS = 300
 
-# Evenly spread over longer songs: they need not be heard more closely than some minutes.
+# Spread evenly over longer songs, where more blocks would add little.
 _MOST_BLOCKS = 2048
 _SORTED_FRAMES = 2584
 _PULSE_FRAMES = 256
 # Bounds of the pulse's frequencies in bins of 0.17 Hz: 0.17 to 15 Hz on a logarithmic scale.
 _PULSE_BINS = np.unique(np.round(np.geomspace(1, 90, 24)).astype(int))
 _VECTORS = ("centre", "spread", "offset")
-_FARTHEST = 4.0  # standard deviations; what is farther out is as far
+_FARTHEST = 4.0  # standard deviations; values farther out are clipped
 
 
 def measure_patterns(slices: np.ndarray, timbre: Timbres) -> list[np.ndarray]:
@@ -52,9 +53,9 @@ def measure_patterns(slices: np.ndarray, timbre: Timbres) -> list[np.ndarray]:
     """
     columns = slices[:, ::-1].transpose(1, 0, 2).reshape(RECIPE.n_mels, -1)
     level_db = columns.astype(np.float32) * np.float32(RECIPE.top_db / 255)
-    lacking = _PULSE_FRAMES - level_db.shape[1]
-    if lacking > 0:
-        level_db = np.pad(level_db, ((0, 0), (0, lacking)), mode="wrap")
+    n_missing = _PULSE_FRAMES - level_db.shape[1]
+    if n_missing > 0:
+        level_db = np.pad(level_db, ((0, 0), (0, n_missing)), mode="wrap")
     by_64, by_32 = _bands(level_db, 64), _bands(level_db, 32)
     patterns = [
         timbre.to_tangents()[0],
@@ -67,7 +68,7 @@ def measure_patterns(slices: np.ndarray, timbre: Timbres) -> list[np.ndarray]:
 
 
 def spectral_pattern(level_db: np.ndarray) -> np.ndarray:
-    """Tell how loud each band gets, and for how much of a quarter of a second.
+    """Describe how loud each band gets, and for what share of a quarter of a second.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def spectral_pattern(level_db: np.ndarray) -> np.ndarray:
 
 
 def fluctuation_pattern(level_db: np.ndarray) -> np.ndarray:
-    """Tell how strongly each band pulses at each speed: rhythm, whatever its beginning.
+    """Describe how strongly each band pulses at each speed: rhythm, regardless of phase.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def fluctuation_pattern(level_db: np.ndarray) -> np.ndarray:
 
 
 def correlation_pattern(level_db: np.ndarray) -> np.ndarray:
-    """Tell which bands rise and fall together within 3 s.
+    """Describe which bands rise and fall together within 3 s.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def correlation_pattern(level_db: np.ndarray) -> np.ndarray:
     """
     blocks = _blocks(level_db, width=128, hop=64)
     blocks = blocks - blocks.mean(axis=2, keepdims=True)
-    # A band that stands still correlates with nothing.
+    # A constant band correlates with nothing.
     norms = np.sqrt(np.einsum("nbt,nbt->nb", blocks, blocks)) + RECIPE.top_db * 1e-3
     unit = blocks / norms[:, :, None]
     pairs = np.triu_indices(level_db.shape[0], 1)
@@ -125,7 +126,7 @@ def correlation_pattern(level_db: np.ndarray) -> np.ndarray:
 
 
 def contrast_pattern(level_db: np.ndarray) -> np.ndarray:
-    """Tell how far peaks stand above valleys in 16 ranges: tones against noise.
+    """Describe how far peaks stand above valleys in 16 ranges: tones against noise.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ class Projection:
         return vectors
 
     def standardise(self, patterns: np.ndarray) -> np.ndarray:
-        """Return how many deviations patterns lie from the mean, at most `_FARTHEST`."""
+        """Return the standard scores of patterns, clipped to `_FARTHEST`."""
         standardised: np.ndarray = np.clip(
             (patterns - self.centre) / self.spread, -_FARTHEST, _FARTHEST
         )
@@ -222,7 +223,7 @@ def pattern_vector(slices: np.ndarray, timbre: Timbres) -> np.ndarray:
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
     git = Advice("git", ("checkout", "--", str(path)))
-    return ModelError(f"{path} is missing or damaged ({error!r}); get it back", git)
+    return ModelError(f"{path} is missing or damaged ({error!r}); restore it", git)
 
 
 def _contrast(level_db: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The recipe of the picture: every number that decides its pixels."""
+"""The recipe: every parameter of a spectrogram."""
 
 import dataclasses
 import hashlib
@@ -8,15 +8,15 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the pixels of a spectrogram and the cut of a slice.
+    """All parameters that determine the pixels of a spectrogram and its slices.
 
     Training and every query use the same recipe; vectors of two recipes are not comparable.
 
     Attributes
     ----------
     decoder, mono, resampler, window, pad_mode, mel_scale, mel_norm, power
-        For the reader and the digest alone: `audio.py` and `mel.py` do what they say, and
-        another way to do it would be other code there.
+        Documentation that enters the digest: `audio.py` and `mel.py` implement these values and
+        do not read them.
     """
 
     decoder: str = "libsndfile, else ffmpeg"

@@ -2,7 +2,7 @@
 
 A mean and a covariance of cepstral coefficients over a whole song, compared as distributions,
 is the classic and still strong description of how music sounds (Mandel and Ellis, ISMIR 2005;
-Schnitzer et al., 2010). It hears what the network was not taught to tell apart.
+Schnitzer et al., 2010). It captures differences that the network was not trained on.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _UPPER = np.triu_indices(N_COEFFICIENTS)
 # Where each number of a full matrix is in its upper triangle, row by row.
 _PLACE = np.empty((N_COEFFICIENTS, N_COEFFICIENTS), dtype=np.intp)
 _PLACE[_UPPER] = _PLACE[_UPPER[::-1]] = np.arange(len(_UPPER[0]))
-# So many full matrices at once stay in the cache: some four times faster than all at once.
+# This many full matrices fit into the cache: about four times faster than all at once.
 _BLOCK_SONGS = 256
 N_NUMBERS = N_COEFFICIENTS + len(_UPPER[0]) + 1
 
@@ -37,7 +37,7 @@ class Timbres:
     covariance : np.ndarray [shape=(n, N_COEFFICIENTS * (N_COEFFICIENTS + 1) / 2), dtype=float32]
         Upper triangles, row by row.
     log_determinant : np.ndarray [shape=(n,), dtype=float32]
-        Of the covariances, kept because every comparison needs it.
+        Of the covariances; stored because every comparison needs it.
     """
 
     mean: np.ndarray
@@ -53,7 +53,7 @@ class Timbres:
     @classmethod
     def of_slices(cls, slices: np.ndarray) -> Self:
         """Describe one song by its slices [shape=(n_slices, n_mels, n_frames), dtype=uint8]."""
-        # Lowest band first, as a cepstrum is read.
+        # Lowest band first, as the cepstrum is defined.
         columns = slices[:, ::-1].transpose(1, 0, 2).reshape(RECIPE.n_mels, -1)
         level_db = columns.astype(np.float32) * np.float32(RECIPE.top_db / 255)
         cepstrum = _cosine_basis() @ level_db
@@ -75,7 +75,7 @@ class Timbres:
         return np.concatenate([self.mean, self.covariance, self.log_determinant[:, None]], axis=1)
 
     def to_tangents(self) -> np.ndarray:
-        """Return the Gaussians as vectors between which straight lines make sense.
+        """Return the Gaussians as vectors in a Euclidean space.
 
         The mean, and the matrix logarithm of the covariance, its off-diagonal numbers times
         the root of 2 (the log-Euclidean metric of Arsigny et al., 2006).
@@ -92,11 +92,11 @@ class Timbres:
 
     @classmethod
     def from_numbers(cls, numbers: np.ndarray) -> Self:
-        """Return the songs that `to_numbers` gave [shape=(n, N_NUMBERS)]."""
+        """Rebuild the songs from the rows of `to_numbers` [shape=(n, N_NUMBERS)]."""
         return cls(numbers[:, :N_COEFFICIENTS], numbers[:, N_COEFFICIENTS:-1], numbers[:, -1])
 
     def distances_from(self, query: "Timbres") -> np.ndarray:
-        """Return how differently from one song each of these sounds.
+        """Return the distance of each of these songs from one song.
 
         The square root of an approximate Jensen-Shannon divergence: how much the entropy of
         the Gaussian that merges both songs exceeds the mean of their entropies.
@@ -123,13 +123,13 @@ class Timbres:
 
 
 def _cosine_basis() -> np.ndarray:
-    """Return rows 1..N_COEFFICIENTS of the orthonormal DCT-II; row 0 is the mere loudness."""
+    """Return rows 1..N_COEFFICIENTS of the orthonormal DCT-II; row 0 is the mere level."""
     place = (np.arange(RECIPE.n_mels) + 0.5) * (math.pi / RECIPE.n_mels)
     rows = np.cos(np.arange(1, N_COEFFICIENTS + 1)[:, None] * place)
     return (rows * math.sqrt(2 / RECIPE.n_mels)).astype(np.float32)
 
 
 def _log_determinant(upper: np.ndarray) -> np.ndarray:
-    """Return the logarithms of determinants, of matrices given by their upper triangles."""
+    """Return the log-determinants of matrices given by their upper triangles."""
     logarithms: np.ndarray = np.linalg.slogdet(upper[:, _PLACE])[1].astype(np.float32)
     return logarithms

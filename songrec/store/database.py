@@ -1,4 +1,4 @@
-"""A database on disk: the folders of one library and the songs in it."""
+"""A database on disk: its folders and the songs in them."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ class Song:
     name
         `file` without its ending; what `tracks.csv` calls the song.
     key
-        Safe and unique form of `name`; where the song's spec and slices are kept.
+        `name` made safe and unique on disk: the song's spec and slices are stored under it.
     path
         The file itself.
     """
@@ -120,11 +120,11 @@ class Database:
         return cls(data / "train_db", "training")
 
     def make_specs(self, *flags: str) -> Advice:
-        """Return what makes the missing spectrograms."""
+        """Advise to make the missing spectrograms."""
         return Advice("spotify_specs.py", flags, self.kind)
 
     def make_slices(self, *flags: str) -> Advice:
-        """Return what makes the missing slices."""
+        """Advise to make the missing slices."""
         return Advice("spotify_slices.py", flags, self.kind)
 
     def songs(self) -> list[Song]:
@@ -153,7 +153,7 @@ class Database:
         """
         if not self.songs_dir.exists():
             return []
-        # Text is cut, not paths related: a library may hold some hundred thousand songs.
+        # Cutting text is faster than Path.relative_to, which matters with 100,000 songs.
         n_above = len(os.path.join(self.songs_dir, ""))
         paths = {
             str(path)[n_above:].replace(os.sep, "/"): path
@@ -174,9 +174,9 @@ class Database:
         return self.slices_dir / key
 
     def specs(self) -> list[Spec]:
-        """List the spectrograms, sorted by key; clears what killed runs left.
+        """List the spectrograms, sorted by key; removes what killed runs left.
 
-        Links are not followed, nor listed: what they lead to was not made here.
+        Links are neither followed nor listed: this project did not make their targets.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Database:
         return specs
 
     def spec_keys(self) -> list[str]:
-        """List the keys that have a spectrogram, as `specs` does; none are no error."""
+        """List the keys that have a spectrogram, as `specs` does, or none."""
         if not self.specs_dir.exists():
             return []
         keys = []
@@ -199,23 +199,23 @@ class Database:
         return sorted(keys)
 
     def slice_keys(self) -> list[str]:
-        """List the keys that have a folder of slices, sorted; clears what killed runs left.
+        """List the keys that have a folder of slices, sorted; removes what killed runs left.
 
-        A folder of slices is known by its first slice, `0000.png`. Links are not followed.
+        A folder of slices is recognised by its first slice, `0000.png`. Links are not followed.
         """
         if not self.slices_dir.exists():
             return []
         return sorted(self._slice_keys_below(str(self.slices_dir), ""))
 
     def _slice_keys_below(self, folder: str, prefix: str) -> Iterator[str]:
-        # Asked for by name first: listing the slices of every song would cost far more.
+        # Checking for one name first: listing the slices of every song would cost far more.
         if prefix and os.path.isfile(os.path.join(folder, "0000.png")):
             yield prefix
             return
         try:
             entries = list(os.scandir(folder))
         except FileNotFoundError:
-            return  # another run has just put it aside to write it anew
+            return  # another run is replacing it
         except OSError as error:
             raise LibraryError(f"cannot read folder {folder}: {error.strerror}") from error
         for entry in entries:
@@ -227,9 +227,9 @@ class Database:
 
 
 def _distinct(paths: dict[str, Path]) -> dict[str, Path]:
-    """Make the names of files valid Unicode, each still its own.
+    """Make the names of files valid Unicode and keep them distinct.
 
-    Bytes that are no UTF-8 become U+FFFD; of names that meet by that, all but the first get a
+    Bytes that are not UTF-8 become U+FFFD; of names that then coincide, all but the first get a
     mark made from their bytes.
     """
     files: dict[str, Path] = {}
@@ -244,7 +244,7 @@ def _distinct(paths: dict[str, Path]) -> dict[str, Path]:
 
 
 def walk_own_files(top: Path) -> Iterator[Path]:
-    """Yield every file below `top` that is no link, following none; clears stale parts.
+    """Yield every file below `top`, without following links; removes stale temporary files.
 
     Raises
     ------
@@ -270,12 +270,12 @@ def walk_own_files(top: Path) -> Iterator[Path]:
 
 
 def walk_files(top: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[Path]:
-    """Yield every file below `top`, through links, each folder once.
+    """Yield every file below `top`, following links, each folder once.
 
     Parameters
     ----------
     unreadable
-        Called with a line for each folder below `top` that cannot be read and is passed over.
+        Called with a line for each folder below `top` that is skipped because it cannot be read.
 
     Raises
     ------
@@ -300,7 +300,7 @@ def walk_files(top: Path, unreadable: Callable[[str], None] | None = None) -> It
                     else:
                         yield path
         except OSError as error:
-            told = f"cannot read folder {folder}: {error.strerror}"
+            reason = f"cannot read folder {folder}: {error.strerror}"
             if unreadable is None or folder == top:
-                raise LibraryError(told) from error
-            unreadable(f"{told}; passed over")
+                raise LibraryError(reason) from error
+            unreadable(f"{reason}; skipped")

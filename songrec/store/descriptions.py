@@ -1,4 +1,4 @@
-"""What is kept of each song: all that it is compared by."""
+"""What is stored about each song: everything it is compared by."""
 
 import dataclasses
 from collections.abc import Sequence

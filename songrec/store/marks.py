@@ -20,7 +20,7 @@ def check_mark(folder: Path, *rebuild: Advice) -> None:
     folder
         A folder of specs, slices or arrays; one without a mark passes.
     *rebuild
-        What makes the folder anew.
+        What rebuilds the folder.
 
     Raises
     ------

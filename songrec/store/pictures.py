@@ -1,4 +1,4 @@
-"""Spectrograms and slices as grey PNG files that say what they were made from."""
+"""Spectrograms and slices as grey PNG files that record what they were made from."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ class Origin:
 
     @classmethod
     def of(cls, file: str, path: Path) -> "Origin | None":
-        """Return the origin that a picture made of `path` now would have; None if it is gone."""
+        """Return the origin of a picture made from `path` now; None if the file is gone."""
         try:
             status = path.stat()
         except OSError:
@@ -50,10 +50,10 @@ class Origin:
 
 
 def has_current_spec(database: Database, song: Song) -> bool:
-    """Tell whether the spectrogram of `song` was made by this recipe from the file as it is."""
+    """Return whether the spectrogram of `song` was made from the current file by this recipe."""
     made = read_origin(database.spec_path(song.key))
     now = Origin.of(song.file, song.path)
-    # A song whose file cannot be reached now (an unplugged disk) keeps what it has.
+    # A song whose file cannot be reached now (an unplugged disk) keeps its spectrogram.
     return made is not None and (made == now or now is None)
 
 
@@ -74,9 +74,9 @@ def write_spec(database: Database, song: Song) -> str | None:
 
 
 def remove_spec(database: Database, key: str) -> bool:
-    """Delete the spectrogram of a song; tell whether it was one that this project had made.
+    """Delete the spectrogram of a song if this project made it; return whether it did.
 
-    Other pictures stay, whoever put them there: one that says where it came from is ours.
+    Only pictures made by this project record their origin; any others are left alone.
     """
     path = database.spec_path(key)
     if read_origin(path) is None or not is_own(path, database.specs_dir):
@@ -93,13 +93,13 @@ def write_picture(path: Path, picture: np.ndarray, origin: Origin | None) -> Non
 
 
 def save_png(path: Path, picture: np.ndarray, origin: Origin | None) -> None:
-    """Save a grey picture as PNG at `path` itself, whatever its ending."""
+    """Save a grey picture as PNG at `path` itself, whatever its extension."""
     info = PngImagePlugin.PngInfo()
     if origin is not None:
-        told = {name: value for name, value in vars(origin).items() if value is not None}
-        info.add_itxt(_ORIGIN_KEY, json.dumps(told))
+        noted = {name: value for name, value in vars(origin).items() if value is not None}
+        info.add_itxt(_ORIGIN_KEY, json.dumps(noted))
     image = Image.fromarray(np.ascontiguousarray(picture))
-    # Level 1 packs a spectrogram nearly as small as level 6 in a third of the time.
+    # Level 1 compresses a spectrogram nearly as well as level 6, in a third of the time.
     image.save(path, format="PNG", compress_level=1, pnginfo=info)
 
 
@@ -111,21 +111,21 @@ def read_picture(path: Path) -> np.ndarray:
     BadPictureError
         If the file is damaged, or is not a grey PNG of the recipe's height.
     """
-    told = f"{path.parent.name}/{path.name}"  # Every song has a 0001.png.
+    name = f"{path.parent.name}/{path.name}"  # Every song has a 0001.png.
     try:
         with Image.open(path) as image:
             picture = np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadPictureError(f"{told} is not a picture that can be read ({error})") from error
+        raise BadPictureError(f"{name} is not a picture that can be read ({error})") from error
     if picture.dtype != np.uint8 or picture.ndim != 2 or picture.shape[0] != RECIPE.n_mels:
         raise BadPictureError(
-            f"{told} is not a grey picture {RECIPE.n_mels} high (shape {picture.shape})"
+            f"{name} is not a grey picture {RECIPE.n_mels} high (shape {picture.shape})"
         )
     return picture
 
 
 def read_origin(path: Path) -> Origin | None:
-    """Return what a picture was made from; None where there is no picture or no such note."""
+    """Return what a picture was made from; None where there is no picture or it does not say."""
     try:
         with Image.open(path) as image:
             return Origin(**json.loads(image.info[_ORIGIN_KEY]))

@@ -1,4 +1,4 @@
-"""The list of songs that could not be done, with the reasons: `<db>/skipped.csv`."""
+"""The songs that could not be processed, with the reasons: `<db>/skipped.csv`."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ _COLUMNS = ("stage", "song", "reason", "file", "fingerprint")
 
 @dataclasses.dataclass(frozen=True)
 class Skip:
-    """One song that a stage could not do, and the state of its file at that time."""
+    """One song that a stage could not process, and the state of its file at that time."""
 
     stage: str
     song: str
@@ -26,13 +26,13 @@ class Skip:
 
 
 class SkipList:
-    """Reads and rewrites `skipped.csv`; two runs at once lose none of each other's rows."""
+    """Reads and updates `skipped.csv`; concurrent runs keep each other's rows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[Skip]:
-        """Return all remembered skips; an unreadable row is forgotten, its song tried again."""
+        """Return all recorded skips; unreadable rows are dropped and their songs tried again."""
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -49,7 +49,7 @@ class SkipList:
         return {skip.file: skip for skip in self.read() if skip.stage == stage}
 
     def update(self, stage: str, skipped: Iterable[Skip], resolved: Iterable[str]) -> None:
-        """Remember new skips of a stage and forget the files in `resolved`."""
+        """Record new skips of a stage and drop the files in `resolved`."""
         new = {skip.file: skip for skip in skipped}
         gone = set(resolved) | set(new)
         if not gone:

@@ -1,4 +1,4 @@
-"""A spectrogram cut into slices: a folder of 128x128 pictures a song."""
+"""Slices: a folder of 128x128 pictures per song, cut from its spectrogram."""
 
 import dataclasses
 from pathlib import Path, PurePosixPath
@@ -15,9 +15,9 @@ from songrec.store.pictures import Origin, read_origin, read_picture, save_png
 
 
 def has_current_slices(database: Database, key: str) -> bool:
-    """Tell whether the slices of a song were cut from its spectrogram as it is, and are all there.
+    """Return whether the slices of a song are complete and match its spectrogram.
 
-    Slices of versions that did not note their number are taken as complete.
+    Slices that do not record how many there are count as complete.
     """
     folder = database.slices_path(key)
     made = read_origin(first_slice(folder))
@@ -29,7 +29,7 @@ def has_current_slices(database: Database, key: str) -> bool:
 
 
 def first_slice(folder: Path) -> Path:
-    """Return the slice that every folder of slices has and that carries the song's `Origin`."""
+    """Return the path of the first slice, which carries the song's `Origin`."""
     return folder / "0000.png"
 
 
@@ -62,12 +62,12 @@ def save_slices(database: Database, key: str, slices: np.ndarray, origin: Origin
     ----------
     slices : np.ndarray [shape=(n_slices, n_mels, slice_frames), dtype=uint8]
     origin
-        What they were made from; the first slice carries it, with their number.
+        What they were made from; stored in the first slice, with the number of slices.
 
     Raises
     ------
     SongError
-        If there is no slice, or the folder's place is taken by a link.
+        If there is no slice, or the folder is a link.
     DiskFullError
         If there is no space left.
     """
@@ -75,7 +75,7 @@ def save_slices(database: Database, key: str, slices: np.ndarray, origin: Origin
     if len(slices) == 0:
         raise UnusableAudioError(f"{key}.png is shorter than one slice")
     if not is_own(folder, database.slices_dir):
-        raise BadPictureError(f"{folder} is a link to a place that is not this project's")
+        raise BadPictureError(f"{folder} is a link; slices are never written through links")
     noted = origin and dataclasses.replace(origin, n_slices=len(slices))
     with atomic_path(folder) as part:
         part.mkdir()
@@ -84,15 +84,15 @@ def save_slices(database: Database, key: str, slices: np.ndarray, origin: Origin
 
 
 def remove_slices(database: Database, key: str) -> bool:
-    """Delete the slices of a song; tell whether they were ones that this project had made.
+    """Delete the slices of a song if this project made them; return whether it did.
 
-    Whatever else lies in the folder stays, and so do slices that are reached through a link or
-    do not say where they came from.
+    Other files in the folder stay, and so do slices that are reached through a link or do not
+    record their origin.
     """
     folder = database.slices_path(key)
     if read_origin(first_slice(folder)) is None or not is_own(folder, database.slices_dir):
         return False
-    # The first slice goes last: a run that is killed here leaves a folder that is still known.
+    # The first slice goes last: what a run killed here leaves is still recognised.
     for path in sorted(slice_files(folder), reverse=True):
         if not path.is_symlink():
             path.unlink(missing_ok=True)
@@ -125,8 +125,8 @@ def read_slices(folder: Path) -> np.ndarray:
 def slice_folders(database: Database) -> list[SliceFolder]:
     """List the songs that have slices, sorted by key.
 
-    File and name are those of the audio the slices came from, so that they can be matched
-    with `tracks.csv` even when the audio itself is gone.
+    File and name are those of the audio the slices came from, so that they match
+     `tracks.csv` even when the audio itself is gone.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def slice_folders(database: Database) -> list[SliceFolder]:
 
 
 def check_slices(folder: SliceFolder) -> None:
-    """Read all slices of a song, to be sure that it can be done.
+    """Read all slices of a song, to find out whether any is damaged.
 
     Raises
     ------

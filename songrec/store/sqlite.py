@@ -1,4 +1,4 @@
-"""The embedded databases of a library: opened one way, with errors that name the file."""
+"""SQLite databases, opened one way, with errors that name the file."""
 
 import contextlib
 import errno
@@ -12,17 +12,17 @@ from songrec.files import raise_if_full
 
 BUSY_TIMEOUT_S = 60.0
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-# The low byte is the kind of an error; the rest says more about it.
+# The low byte is the primary result code; the rest refines it.
 _KIND = 0xFF
 
 
 def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open a database, and make its tables where they are missing.
+    """Open a database and create its tables if they are missing.
 
     Parameters
     ----------
     schema
-        Statements that make the tables; run once, on a file of another version.
+        Statements that create the tables; run once, on a new file or an older version.
     version
         Of the schema, kept as `PRAGMA user_version`.
 
@@ -46,7 +46,7 @@ def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Open an existing database for reading; nothing is written, not even beside it."""
+    """Open an existing database for reading; no file is written, not even beside it."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     return sqlite3.connect(uri, timeout=BUSY_TIMEOUT_S, uri=True)
 
@@ -58,27 +58,27 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
-    """Tell a file that is no intact database from one that cannot be used just now."""
+    """Return whether the file is damaged or not a database, rather than busy."""
     return _kind(error) in _DAMAGE
 
 
 @contextlib.contextmanager
 def translated(path: Path, *advice: Advice) -> Iterator[None]:
-    """Turn what SQLite raises into errors that name the file.
+    """Turn SQLite errors into errors that name the file.
 
     Parameters
     ----------
     path
         The database.
     *advice
-        What mends a damaged one.
+        What repairs a damaged one.
 
     Raises
     ------
     DiskFullError
         If there is no space left.
     LibraryError
-        If another run keeps it locked, or it is damaged, or cannot be written.
+        If another run has it locked, or it is damaged or cannot be written.
     """
     try:
         yield
@@ -88,7 +88,7 @@ def translated(path: Path, *advice: Advice) -> Iterator[None]:
             raise_if_full(OSError(errno.ENOSPC, str(error)), path)
         if kind in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise LibraryError(
-                f"{path} is in use by another run; wait until that has ended and run the same "
+                f"{path} is in use by another run; wait until that has finished and run the same "
                 "command again"
             ) from error
         if kind in _DAMAGE:

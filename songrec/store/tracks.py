@@ -1,4 +1,4 @@
-"""What is known about the songs of a database: the table `tracks.csv`."""
+"""The labels of the songs of a database: the table `tracks.csv`."""
 
 from pathlib import Path
 from typing import Literal
@@ -32,7 +32,7 @@ def read_tracks(path: Path) -> pd.DataFrame:
     Raises
     ------
     LabelError
-        If the table is missing, is no CSV, has no column `song`, or names a split unknown here.
+        If the table is missing, is not CSV, has no column `song`, or names an unknown split.
     """
     columns = ",".join(COLUMNS)
     try:

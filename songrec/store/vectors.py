@@ -1,4 +1,4 @@
-"""What is remembered of a library's songs: `song_db/vectors.db`, an SQLite database."""
+"""What is stored about a library's songs: `song_db/vectors.db`, an SQLite database."""
 
 import contextlib
 import dataclasses
@@ -74,11 +74,11 @@ class StoredSongs:
 
 
 class VectorStore:
-    """Keeps what songs are compared by; every row knows what model and recipe made it.
+    """Stores what songs are compared by; every row names the model and recipe that made it.
 
-    Use it as a context. What is written is kept from second to second, so that a killed run
-    loses little. A damaged database is put aside and begun anew, since all in it can be made
-    again from the slices.
+    A context manager. Writes are committed about once a second, so that a killed run loses
+    little. A damaged database is renamed and replaced by an empty one, since everything in it can
+    be computed again from the slices.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ class VectorStore:
     Attributes
     ----------
     was_damaged
-        Whether a damaged database was put aside.
+        Whether a damaged database was replaced.
 
     Raises
     ------
     DiskFullError, LibraryError
-        For what SQLite cannot do.
+        For errors of SQLite.
     """
 
     def __init__(self, path: Path, model: str) -> None:
@@ -117,7 +117,7 @@ class VectorStore:
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path, _SCHEMA, _VERSION)
         try:
-            # Reads every page once, some milliseconds a thousand songs.
+            # Reads every page once: some milliseconds per thousand songs.
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 damage = sqlite3.DatabaseError("the database is damaged")
                 damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
@@ -131,7 +131,7 @@ class VectorStore:
         """Return all songs of this model and recipe."""
         missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
         fingerprints: dict[str, str] = {}
-        # Gathered row by row: of a large library there is only one copy in memory.
+        # Collected row by row, so that memory holds a large library only once.
         blobs = [bytearray() for _ in range(5)]
         for key, made_from, scale, *numbers in self._read(
             "SELECT key, fingerprint, scale, vector, timbre, patterns, classes FROM songs "
@@ -146,12 +146,12 @@ class VectorStore:
         )
 
     def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
-        """Remember one song, in place of what was known of it."""
+        """Store one song, replacing its row."""
         row = (key, fingerprint, self.model, self.recipe, *_blobs(description), None)
         self._write("INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
 
     def put_scales(self, keys: Iterable[str], scales: Scales) -> None:
-        """Remember the scales of songs."""
+        """Store the scales of songs."""
         blobs = np.stack([scales.mean, scales.deviation], axis=1).astype("<f8")
         rows = [
             (blob.tobytes(), key, self.model, self.recipe)
@@ -160,7 +160,7 @@ class VectorStore:
         self._write("UPDATE songs SET scale = ? WHERE key = ? AND model = ? AND recipe = ?", rows)
 
     def references(self) -> tuple[int, Descriptions] | None:
-        """Return the reference songs and how many songs they were drawn from, if there are."""
+        """Return the reference songs and how many songs they were drawn from, if there are any."""
         rows = list(
             self._read(
                 "SELECT n_library, vectors, timbres, patterns, classes FROM reference_songs "
@@ -170,23 +170,23 @@ class VectorStore:
         return (rows[0][0], _descriptions(*rows[0][1:])) if rows else None
 
     def put_references(self, n_library: int, references: Descriptions) -> None:
-        """Remember new reference songs; every scale measured on the old ones is forgotten."""
+        """Store new reference songs and drop every scale measured on the old ones."""
         row: _Row = (self.model, self.recipe, n_library, *_blobs(references))
         self._write("DELETE FROM reference_songs", [()])
         self._write("INSERT INTO reference_songs VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
         self._write("UPDATE songs SET scale = NULL", [()])
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Forget songs."""
+        """Delete songs."""
         self._write("DELETE FROM songs WHERE key = ?", [(key,) for key in keys])
 
     def folded_titles(self) -> dict[str, str]:
-        """Return the folded form of every title that `put_folded_titles` remembered."""
+        """Return the folded form of every title that `put_folded_titles` stored."""
         with translated(self.path):
             return dict(self._connection.execute("SELECT title, folded FROM titles").fetchall())
 
     def put_folded_titles(self, folded: Mapping[str, str]) -> None:
-        """Remember the folded forms of titles."""
+        """Store the folded forms of titles."""
         self._write("INSERT OR REPLACE INTO titles VALUES (?, ?)", list(folded.items()))
 
     def _read(self, statement: str) -> Iterator[tuple[Any, ...]]:
@@ -200,7 +200,7 @@ class VectorStore:
             self.commit()
 
     def commit(self) -> None:
-        """Make what was written so far safe."""
+        """Commit what was written so far."""
         with translated(self.path):
             self._connection.commit()
         self._last_commit_s = time.monotonic()
@@ -220,14 +220,14 @@ class VectorStore:
 
 
 def known_fingerprints(path: Path, model: str) -> dict[str, str]:
-    """Return key -> fingerprint of the songs of this model, writing nothing.
+    """Return key -> fingerprint of the songs of this model, without writing anything.
 
-    None are known where the database is missing, damaged or of another layout.
+    Empty if the database is missing, damaged or of another layout.
 
     Raises
     ------
     LibraryError
-        If another run keeps it locked.
+        If another run has it locked.
     """
     if not path.exists():
         return {}
@@ -245,7 +245,7 @@ def known_fingerprints(path: Path, model: str) -> dict[str, str]:
 
 
 def _recipe() -> str:
-    """Return the digests of all but the model that decides what is stored."""
+    """Return the digests of everything but the model that determines what is stored."""
     return f"{RECIPE.digest}+{projection_digest()}"
 
 

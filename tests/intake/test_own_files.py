@@ -156,9 +156,7 @@ def test_a_folder_that_cannot_be_read_is_told_and_passed_over(tmp_path, monkeypa
     monkeypatch.setattr(os, "scandir", refusing)
     told = []
     assert find_audio([tmp_path / "music"], told.append) == [song]
-    assert told == [
-        f"cannot read folder {tmp_path}/music/lost+found: Permission denied; passed over"
-    ]
+    assert told == [f"cannot read folder {tmp_path}/music/lost+found: Permission denied; skipped"]
     with pytest.raises(LibraryError, match="cannot read folder"):
         find_audio([tmp_path / "music/lost+found"], told.append)
 

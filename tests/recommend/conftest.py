@@ -30,7 +30,7 @@ def prepared(tmp_path_factory):
         "--model",
         folder / "model.pt",
     )
-    assert first.returncode == 1 and "fits" in first.stderr
+    assert first.returncode == 1 and "matches" in first.stderr
     return folder
 
 

@@ -151,15 +151,15 @@ def test_more_than_there_are_gives_all_and_says_so(prepared):
         (["Artist 0 - Song 0", "0"], 2, "too small"),
         (["Artist 0 - Song 0", "three"], 2, "not a whole number"),
         ([], 2, "needs a song"),
-        (["Artist 0 - Sonk 0"], 1, "nearest: Artist 0 - Song 0"),
-        (["Artist 0"], 1, "fits 4 songs"),
+        (["Artist 0 - Sonk 0"], 1, "closest: Artist 0 - Song 0"),
+        (["Artist 0"], 1, "matches 4 songs"),
         (["-x"], 2, "recommender.py"),
-        (["nowhere/song.mp3"], 1, "is no file"),
-        (["AC/DC - Song 9"], 1, "nearest: Artist 2 - Song 9"),
-        (["/"], 1, "is no audio file"),
-        (["README.md"], 1, "is no audio file"),
-        (["docs"], 1, "nearest: "),  # a folder where the script runs
-        (["Artist 0 - " + "long " * 60], 1, "nearest: Artist 0"),  # more bytes than a file name
+        (["nowhere/song.mp3"], 1, "neither a file nor a song"),
+        (["AC/DC - Song 9"], 1, "closest: Artist 2 - Song 9"),
+        (["/"], 1, "is not an audio file"),
+        (["README.md"], 1, "is not an audio file"),
+        (["docs"], 1, "closest: "),  # a folder where the script runs
+        (["Artist 0 - " + "long " * 60], 1, "closest: Artist 0"),  # more bytes than a file name
         ([" "], 2, "is empty"),
     ],
 )

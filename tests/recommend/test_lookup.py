@@ -48,18 +48,18 @@ def test_look_up_finds(asked, found):
 
 
 def test_look_up_does_not_guess():
-    with pytest.raises(AmbiguousSongError, match=r"fits 2 songs.*SIA - chandelier"):
+    with pytest.raises(AmbiguousSongError, match=r"matches 2 songs.*SIA - chandelier"):
         NameIndex(SONGS).find("sia chandelier")
     with pytest.raises(AmbiguousSongError, match=r"sub/Dan - Same\.mp3"):
         NameIndex(SONGS).find("Dan - Same")
-    with pytest.raises(UnknownSongError, match=r"nearest: Sia - Chandelier"):
+    with pytest.raises(UnknownSongError, match=r"closest: Sia - Chandelier"):
         NameIndex(library("Sia - Chandelier", "Ann - One")).find("Sia - Chandeleir")
     with pytest.raises(UnknownSongError):
         NameIndex(SONGS).find("!!!")
 
 
 def test_a_name_longer_than_a_file_name_may_be_gets_the_nearest_songs():
-    with pytest.raises(UnknownSongError, match=r"nearest: Sia - Chandelier"):
+    with pytest.raises(UnknownSongError, match=r"closest: Sia - Chandelier"):
         NameIndex(library("Sia - Chandelier", "Ann - One")).find("Sia Chandelier" * 30 + ".mp3")
 
 
