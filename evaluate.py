@@ -4,7 +4,7 @@
           writes the classifier's accuracy on the test songs to stdout
 -m Test   reads  song_db/slices/, model.pt, and artist, album and genre from song_db/tracks.csv
                  or, where there is none, from the tags of song_db/songs/
-          writes the quality of the recommendations to stdout, beside other systems'
+          writes how good the recommendations are, beside those of other systems, to stdout
 
     python evaluate.py -m Train
     python evaluate.py -m Test --split test

@@ -4,7 +4,7 @@ reads   train_db/slices/, train_db/tracks.csv   (columns song,artist,title,album
 writes  train_db/arrays/   train_x.npy, train_y.npy, train_song.npy, the same for test,
                            labels.json, songs.csv; what they hold to stdout
 
-Songs are split, never slices, and an artist's songs stay on one side.
+Whole songs are split, never slices, and an artist's songs stay on one side.
 
     python load_training_data.py --size 0.8
     python load_training_data.py --split official --label genre
@@ -24,10 +24,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--size",
         type=share,
         metavar="SHARE",
-        help="share of the songs that train (default: 1.0, all of them: no test set)",
+        help="share of the songs to train on (default: 1.0, all of them: no test set)",
     )
     parser.add_argument(
-        "--label", choices=("genre", "artist", "album"), default="genre", help="what is learnt"
+        "--label",
+        choices=("genre", "artist", "album"),
+        default="genre",
+        help="what the classes are (default: genre)",
     )
     parser.add_argument(
         "--split",

@@ -88,8 +88,8 @@ def ffmpeg(source: Path, target: Path, *, before: list[str], after: list[str]) -
     command += ["-map", "0:a:0", *after, f"file:{target}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        told = done.stderr.strip().splitlines() or ["no reason given"]
-        raise UndecodableError(f"ffmpeg could not make {target.name} of {source.name}: {told[-1]}")
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise UndecodableError(f"ffmpeg could not make {target.name} of {source.name}: {lines[-1]}")
 
 
 def length_s(path: Path) -> float:

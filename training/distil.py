@@ -3,10 +3,10 @@
 reads   pieces.npz from prepare.py
 writes  model.pt
 
-The network learns four things at once from the same vector: which artist and album a slice is
-from (a softmax over cosines), its genre, the teacher's vector of the same moment, and which
-slices the teacher finds alike. Few pieces have a genre: for the others it is what a logistic
-regression, learnt from those few, reads from the teacher's vector.
+The network learns four things at once from the same vector: the artist and album of a slice (a
+softmax over cosines), its genre, the teacher's vector of the same moment, and which slices the
+teacher finds alike. Few pieces have a genre: for the others it is predicted from the teacher's
+vector, by a logistic regression fitted to those few.
 
     python training/distil.py pieces.npz model.pt
     python training/distil.py pieces.npz model.pt --steps 1200 --seed 1
@@ -39,7 +39,7 @@ from songrec.sound.recipe import RECIPE
 ARCHITECTURE = ARCHITECTURES["StridedCNN"]
 COLUMNS = RECIPE.slice_frames
 TEACHER_STEP = 16
-GENRE_STEP = 8  # places apart that the genres are learnt from: one slice
+GENRE_STEP = 8  # the genres are fitted to every 8th place: one slice apart
 BATCH_SIZE = 64
 LEARNING_RATE = 2e-3
 UNLABELLED_SHARE = 0.5  # of what is drawn
@@ -72,7 +72,7 @@ class Batch:
 class Songs:
     """Training pieces: picture, label, genre and the teacher's vectors every 16 columns.
 
-    A piece without a label (``""``) teaches only what the teacher hears in it;
+    A piece without a label (``""``) is only learnt from through the teacher's vectors;
     such pieces are `UNLABELLED_SHARE` of what is drawn. Among the others, a
     label is drawn in proportion to the root of how many pieces it has.
 
@@ -81,12 +81,12 @@ class Songs:
     path
         What prepare.py wrote.
     without
-        Labels that nothing is learnt from: pieces with any source of theirs are left out.
+        Labels to leave out, with every piece that has a source of theirs.
 
     Raises
     ------
     LabelError
-        If labels shall be left out and the file does not tell the sources of its pieces.
+        If there are labels to leave out and the file does not list the sources of its pieces.
     """
 
     def __init__(self, path: Path, without: Collection[str] = ()) -> None:
@@ -146,10 +146,12 @@ def sources_of(stored: NpzFile, path: Path) -> list[list[str]]:
     Raises
     ------
     LabelError
-        If the file does not tell.
+        If the file does not list them.
     """
     if "sources" not in stored:
-        raise LabelError(f"{path} is of an older prepare.py; run it again: training/README.md")
+        raise LabelError(
+            f"{path} was written by an older prepare.py; run it again: training/README.md"
+        )
     return [some.split("\n") for some in stored["sources"].tolist()]
 
 
@@ -162,7 +164,7 @@ def pieces_without(stored: NpzFile, path: Path, labels: Collection[str]) -> list
 
 
 def genres_by_teacher(dense: list[np.ndarray], genre: np.ndarray) -> list[np.ndarray]:
-    """Give each place of each piece its genre: the label's, or what the teacher's vector says.
+    """Return the genre of each place of each piece: the label's, or a prediction.
 
     Parameters
     ----------
@@ -228,7 +230,7 @@ def augment(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 class Heads(nn.Module):
-    """What the vector must tell: the label (by cosine), the genre, the teacher's vector."""
+    """What is predicted from the vector: the label (by cosine), the genre, the teacher's vector."""
 
     def __init__(self, dimensions: int, labels: int, genres: int, dense: int) -> None:
         super().__init__()
@@ -241,7 +243,7 @@ def losses(heads: Heads, vector: Tensor, batch: Batch) -> dict[str, Tensor]:
     """Give each task's loss of one batch.
 
     ``relation`` compares the cosines between the batch's vectors with those
-    between the teacher's: neighbours of the teacher shall be neighbours here.
+    between the teacher's: neighbours of the teacher should be neighbours here.
     """
     unit = F.normalize(vector)
     known, named = batch.label >= 0, batch.is_named
@@ -304,8 +306,8 @@ def train(songs: Songs, network: StridedCNN, steps: int, *, seed: int) -> tuple[
         optimiser.step()
         follow(average, network, min(0.998, step / (step + 10)))
         if (step + 1) % 100 == 0:
-            told = " ".join(f"{name} {part.item():.3f}" for name, part in parts.items())
-            print(f"{time.time() - began:6.0f} s step {step + 1} {told}", file=sys.stderr)
+            shown = " ".join(f"{name} {part.item():.3f}" for name, part in parts.items())
+            print(f"{time.time() - began:6.0f} s step {step + 1} {shown}", file=sys.stderr)
     return average.eval(), heads
 
 

@@ -1,4 +1,4 @@
-"""Fit the projection of the patterns: what differs within an album shall count little.
+"""Fit the projection of the patterns: what differs within an album should count little.
 
 reads   a CSV with the columns path,start_s,label,genre, as prepare.py does
 writes  the projection, as songrec/sound/patterns.npz

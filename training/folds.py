@@ -1,4 +1,4 @@
-"""Measure by cross-validation: each fold's songs are answered by a network that never met them.
+"""Measure by cross-validation: each fold's songs are embedded by a network not trained on them.
 
 reads   pieces.npz from prepare.py, the CSV of its labelled clips, and song_db/ with the same clips
         and tracks.csv
@@ -129,7 +129,7 @@ def clips_in(args: argparse.Namespace) -> tuple[Subject, list[str]]:
 def deal_out(
     args: argparse.Namespace, subject: Subject, labels: list[str]
 ) -> tuple[list[list[int]], list[set[str]]]:
-    """Return the rows of each fold, and all labels that its network must not have met.
+    """Return the rows of each fold, and all labels that its network must not be trained on.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def deal_out(
 
 
 def model_path(args: argparse.Namespace, labels: set[str]) -> Path:
-    """Return where the network is kept that learnt nothing from these labels."""
+    """Return the path of the network that was trained without these labels."""
     made_from = repr((fingerprint(args.pieces), sorted(labels)))
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
     folder: Path = args.models
@@ -226,7 +226,7 @@ def measure(args: argparse.Namespace) -> int:
     """Train what is missing, measure fold by fold, print the tables; return the exit status."""
     cli.refuse_same_names([*RANKINGS, *PEERS, *(name for name, _ in args.vectors)])
     subject, labels = clips_in(args)
-    # A file that lacks a song is told now, not after hours of training.
+    # A file that lacks a song is an error now, not after hours of training.
     comparison.score_systems(subject, [], args.vectors)
     folds, without = deal_out(args, subject, labels)
     models = train_missing(args, without)

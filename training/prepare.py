@@ -6,8 +6,8 @@ writes  pieces.npz: pictures, the teacher's 200-d vector of the 128 columns that
         16th column, and the labels of the windows that each piece is made of
 
 A varied piece is 12 s of a window played 0.8 to 1.25 times as fast, in half of the cases with
-another window mixed in, often with its spectrum bent; it has no label, only what the teacher
-hears in it.
+another window mixed in, often with its spectrum bent; it has no label, only the teacher's
+vectors.
 
     python training/prepare.py clips.csv open/windows.csv teacher.npz pieces.npz -j 2
     python training/prepare.py clips.csv teacher.npz pieces.npz --varied 0

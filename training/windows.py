@@ -1,4 +1,4 @@
-"""Lists of windows of music: the CSVs that the scripts of this folder read."""
+"""Lists of windows of music: CSVs that the scripts of this folder read."""
 
 import csv
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Window:
     genre
         "" where it is not known.
     package
-        The Debian package that holds the file; "" for a file at hand.
+        The Debian package that holds the file; "" where `path` is a whole path.
     """
 
     path: Path

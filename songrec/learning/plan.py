@@ -17,8 +17,8 @@ from songrec.store.tracks import Label
 
 SPLITS = ("train", "valid", "test")
 
-# What stays on one side of the split when a label is learnt. To learn artists, an artist needs
-# songs on both sides, so albums are kept whole instead.
+# What stays on one side of the split for each label. An artist that is a class needs songs
+# on both sides, so albums are kept whole instead.
 _GROUP_OF: dict[str, str | None] = {"genre": "artist", "artist": "album", "album": None}
 
 _NOTED_SHARE = 0.1
@@ -35,7 +35,7 @@ class Plan:
         One row a song: song, key, artist, album, label, split, n_slices, start
         (row in its array), fingerprint (of the folder of slices).
     label
-        What is learnt.
+        What the classes are.
     classes
         The labels; `y` holds positions in this list.
     notes
@@ -142,7 +142,7 @@ def make_plan(
 
 
 def _label_of(track: pd.Series, label: Label) -> str:
-    """Return what is learnt of a song; albums of one title by two artists are two."""
+    """Return a song's class; albums with the same title by two artists are two classes."""
     if label == "album" and track["album"]:
         return join_name(track["artist"], track["album"])
     return str(track[label])

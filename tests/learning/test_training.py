@@ -185,7 +185,7 @@ def test_a_model_that_is_replaced_is_kept(train_db, tmp_path):
     first = train(train_db, out, *flags)
     assert first.returncode == 0, first.stderr
     assert (tmp_path / "model.pt.bak").read_bytes() == shipped != out.read_bytes()
-    assert f"the model that was there is now {out}.bak;" in first.stderr
+    assert f"the model that was there is now {out}.bak" in first.stderr
     trained = out.read_bytes()
     again = train(train_db, out, *flags)
     assert f"is now {out}.bak (the one kept before is gone)" in again.stderr
