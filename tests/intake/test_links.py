@@ -20,6 +20,9 @@ from tests.models import write_model
 from tests.running import ROOT, run_script
 from tests.tunes import write_tune
 
+# Songs from spotdl go through ffmpeg.
+pytestmark = pytest.mark.ffmpeg
+
 
 def test_a_track_goes_through(data, bin_folder, clip):
     env = fake_spotdl.install(bin_folder, clip, songs={TRACK: [["Ann", "Bob"], "One / Two"]})

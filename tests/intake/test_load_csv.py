@@ -23,6 +23,9 @@ from tests import fake_spotdl, loopback
 from tests.running import Run, run_script, shell_on_small_disk, tree, wait_for
 from tests.tunes import write_tune
 
+# Songs from spotdl go through ffmpeg.
+pytestmark = pytest.mark.ffmpeg
+
 COLUMNS = [
     "", "track_id", "artists", "album_name", "track_name", "popularity", "duration_ms", "explicit",
     "danceability", "track_genre",
