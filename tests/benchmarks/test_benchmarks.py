@@ -30,6 +30,7 @@ def clips(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.ffmpeg
 def test_degraded_copies_find_their_song(clips):
     done = run_script(

@@ -240,6 +240,7 @@ ONLY_READ = {
 SCENARIOS = [library, skipped_songs, next_steps, training, models, own_files]
 
 
+@pytest.mark.slow
 def test_all_advice_typed_as_printed_mends(tmp_path, given):
     for scenario in SCENARIOS:
         scenario(new_place(tmp_path / scenario.__name__))
@@ -256,6 +257,7 @@ def test_programs_that_are_not_ours_run_in_the_projects_folder(tmp_path, monkeyp
     assert commands([Advice("make", ("setup",))], words) == "make setup"
 
 
+@pytest.mark.slow
 def test_a_command_passes_through_a_shell(tmp_path):
     place = new_place(tmp_path)
     command = place.advice_of("spotify_slices.py", "-m", "Test", "--data", DATA)

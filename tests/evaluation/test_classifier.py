@@ -17,6 +17,7 @@ from tests.models import write_classifier
 from tests.training_data import LIGHT, load, train
 
 
+@pytest.mark.slow
 def test_the_classifier_is_measured_on_the_test_songs(train_db, tmp_path):
     assert load(train_db, "--split", "official").returncode == 0
     model = tmp_path / "model.pt"

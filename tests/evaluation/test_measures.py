@@ -145,6 +145,7 @@ def test_random_recommendations_are_as_good_as_chance():
     assert told["artist_hit10_other_album"] == pytest.approx(1 - (1 - 10 / 357) ** 3, abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_large_library_is_scored_without_holding_all_similarities():
     n_songs = 3000
     songs = labelled_songs(*((str(n // 6), str(n // 3), str(n % 4)) for n in range(n_songs)))

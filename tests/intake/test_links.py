@@ -204,6 +204,7 @@ def test_missing_programs_are_named(data, tmp_path, bin_folder, clip):
     assert "ffmpeg is not installed" in done.stderr
 
 
+@pytest.mark.slow
 def test_real_spotdl(data, tmp_path, bin_folder):
     """The real spotdl downloads from a server on this machine, converts and tags.
 

@@ -124,6 +124,7 @@ def test_failed_tracks_are_left_until_asked(data, bin_folder, clip):
     assert check_ledger_and_folders(data) == {"wanted": 0, "came": 12, "failed": 0}
 
 
+@pytest.mark.slow
 def test_killed_twice_then_finished(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     flags = ["--per-genre", "20", "--limit", "45"]
@@ -146,6 +147,7 @@ def test_killed_twice_then_finished(data, bin_folder, clip):
     assert failed == {one for one in drawn if ord(one[-1]) % 3 == 0}
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_done_and_ends_spotdl(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     env = fake_spotdl.install(bin_folder, clip, slow_s=0.3)
@@ -186,6 +188,7 @@ def test_a_track_that_crashes_spotdl_costs_only_itself(data, bin_folder, clip):
     assert "KeyError: 'items'" in failed["reason"]
 
 
+@pytest.mark.slow
 def test_a_long_rate_limit_ends_the_run_with_what_came_ready(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     limit = {
@@ -203,6 +206,7 @@ def test_a_long_rate_limit_ends_the_run_with_what_came_ready(data, bin_folder, c
     assert check_ledger_and_folders(data) == {"wanted": 18, "came": 12, "failed": 0}
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_failure_of_the_tracks(tmp_path, bin_folder, clip):
     csv_path = write_csv(tmp_path / "t.csv")
     env = fake_spotdl.install(bin_folder, clip)
@@ -273,6 +277,7 @@ def test_spotdl_gets_all_it_would_else_ask_spotify_for():
     assert record["artists"] == ["Ann", "Bob"]
 
 
+@pytest.mark.slow
 def test_real_spotdl_takes_the_records_of_the_csv(data, tmp_path, bin_folder):
     """The real spotdl downloads, converts and tags two tracks as load_csv.py hands them over.
 
@@ -435,6 +440,7 @@ def test_dry_run_downloads_the_csv_but_keeps_it_not(data, tmp_path, monkeypatch,
     assert not list(data.iterdir())
 
 
+@pytest.mark.slow
 def test_two_runs_at_once(data, bin_folder, clip):
     write_csv(data / "spotify_tracks.csv")
     env = fake_spotdl.install(bin_folder, clip, slow_s=0.05)

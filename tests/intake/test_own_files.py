@@ -189,6 +189,7 @@ def test_what_is_not_there_is_told(data, tmp_path):
     assert "no audio files in" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_whole_songs_and_is_taken_up(data, tmp_path):
     for number in range(12):
         tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
@@ -206,6 +207,7 @@ def test_a_killed_run_leaves_whole_songs_and_is_taken_up(data, tmp_path):
     assert len(list((data / "song_db" / "slices").glob("*/0000.png"))) == 12
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_add_each_song_once(data, tmp_path):
     for number in range(10):
         tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)
@@ -216,6 +218,7 @@ def test_two_runs_at_once_add_each_song_once(data, tmp_path):
     assert names(data) == sorted(f"Ann - Song {n}.mp3" for n in range(10))
 
 
+@pytest.mark.slow
 def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
     song = write_tune(tmp_path / "Ann - One.mp3")
     (data / "song_db").mkdir()
@@ -229,6 +232,7 @@ def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
     assert "0 came, 1 already there" in told
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run(tmp_path):
     for number in range(8):
         tagged(tmp_path / "music" / f"{number}.mp3", "Ann", f"Song {number}", seed=number)

@@ -164,6 +164,7 @@ def test_a_song_in_two_formats_is_on_one_side(data):
     assert "24 already there" in load(data, "--size", "0.5").stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_by_arrays_and_training(train_db):
     load_words = ["load_training_data.py", "--data", train_db, "--size", "0.75"]
     done = on_small_disk(train_db, 300, load_words)

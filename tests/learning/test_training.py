@@ -25,6 +25,7 @@ from tests.running import Run, run_script
 from tests.training_data import LIGHT, load, train
 
 
+@pytest.mark.slow
 def test_the_designs_network_trains(train_db, tmp_path):
     """One epoch of the default architecture, as `-m Train` does without flags."""
     load(train_db, "--size", "0.75")
@@ -47,6 +48,7 @@ def test_masks_hide_at_most_a_part_and_differ_by_picture():
     assert (x == 1).all()
 
 
+@pytest.mark.slow
 def test_training_learns_and_writes_its_figures(train_db, tmp_path):
     load(train_db, "--split", "official")
     out = tmp_path / "out/model.pt"
@@ -92,6 +94,7 @@ def test_a_cpu_computes_in_the_format_it_is_fast_in(train_db, tmp_path, monkeypa
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.slow
 def test_resumed_after_a_kill_it_ends_as_if_undisturbed(train_db, tmp_path):
     load(train_db, "--size", "0.75")
     flags = [*LIGHT, "--epochs", "6", "--batch-size", "16"]
@@ -119,6 +122,7 @@ def test_resumed_after_a_kill_it_ends_as_if_undisturbed(train_db, tmp_path):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.slow
 def test_interrupted_training_says_how_to_go_on(train_db, tmp_path):
     load(train_db)
     out = tmp_path / "out/model.pt"

@@ -67,6 +67,7 @@ def test_dry_run_lists_what_a_run_would_do(library):
     assert listed() == [] and listed("--retry-skipped") == ["embed Artist 0 - Song 3"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_embedding_is_told(library):
     (library / "data/song_db/vectors.db").unlink()
     done = on_small_disk(

@@ -48,6 +48,7 @@ def loads(monkeypatch):
     return counts
 
 
+@pytest.mark.slow
 def test_network_and_store_are_loaded_no_more_than_needed(prepared, tmp_path, loads):
     data, model = prepared / "data", prepared / "model.pt"
     outside = [str(write_tune(tmp_path / f"Guest {n}.wav", seed=50 + n)) for n in range(2)]

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from songrec.recommend.ranking import Descriptions
 from songrec.sound.patterns import N_DIMS
@@ -17,6 +18,7 @@ from tests.recommend.asking import recommend
 from tests.running import ROOT
 
 
+@pytest.mark.slow
 def test_the_answer_needs_no_torch_when_all_is_known(library, tmp_path):
     trap = tmp_path / "trap"
     trap.mkdir()
@@ -26,6 +28,7 @@ def test_the_answer_needs_no_torch_when_all_is_known(library, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
     rng = np.random.default_rng(0)
     write_model(tmp_path / "model.pt")

@@ -2,12 +2,15 @@
 
 import shutil
 
+import pytest
+
 from songrec.recommend.variety import recording_of
 from tests.recommend.asking import answer_of
 from tests.running import run_script
 from tests.tunes import write_tune
 
 
+@pytest.mark.slow
 def test_variety(library):
     rows = answer_of(library, "Artist 0 - Song 0", "23", "--max-per-artist", "1")["recommendations"]
     assert len(rows) == len({row["artist"] for row in rows}) == 6

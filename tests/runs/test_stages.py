@@ -99,6 +99,7 @@ def test_killed_twenty_times_it_ends_with_the_same_files(data, script, tmp_path)
     assert any(0 < count < n_finished(undisturbed) for count in partial)
 
 
+@pytest.mark.slow
 def test_interrupted_it_says_what_is_done_and_goes_on(data):
     folder = data / "song_db/songs"
     first = write_tune(folder / "Ann - 0.wav", seconds=40)
@@ -119,6 +120,7 @@ def test_interrupted_it_says_what_is_done_and_goes_on(data):
     assert f"{30 - n_there} done, {n_there} already there" in stage("spotify_specs.py", data).stderr
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_do_no_harm(data):
     folder = data / "song_db/songs"
     for number in range(16):
@@ -134,6 +136,7 @@ def test_two_runs_at_once_do_no_harm(data):
         assert tree(data / "song_db" / made) == together
 
 
+@pytest.mark.slow
 def test_a_decoder_that_crashes_costs_only_its_song(data, songs, tmp_path):
     """A stand-in for a decoder that segfaults: the process dies at one file."""
     trap = tmp_path / "trap"

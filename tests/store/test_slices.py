@@ -63,6 +63,7 @@ def test_damaged_and_foreign_pictures_are_skipped(data, songs):
     assert "shorter than one slice" in reasons["Bob - Three"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run(data, songs):
     stage("spotify_specs.py", data)
     done = on_small_disk(data, 30, ["spotify_slices.py", "-m", "Test", "--data", data])

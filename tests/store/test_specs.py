@@ -294,6 +294,7 @@ def test_a_folder_of_another_recipe_is_refused_until_forced(data, songs):
     assert specs(data).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run(data):
     for number in range(12):
         write_tune(data / f"song_db/songs/s{number}.mp3", seconds=10, seed=number)

@@ -169,6 +169,7 @@ def archive(tmp_path, bin_folder):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_music_from_packages_is_taken_by_size_and_named_by_its_tags(
     data, model, archive, bin_folder
 ):
@@ -195,6 +196,7 @@ def test_music_from_packages_is_taken_by_size_and_named_by_its_tags(
     assert (archive / "asked").read_text() == asked
 
 
+@pytest.mark.slow
 def test_a_killed_fetch_is_taken_up_and_same_names_are_kept_apart(data, model, archive, bin_folder):
     """Killed at the second package; two pieces of the first have the same tags."""
     shutil.rmtree(archive / "amoebax-data")

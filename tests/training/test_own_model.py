@@ -109,6 +109,7 @@ def test_listed_windows_are_cut_from_packages_and_what_is_missing_is_told(archiv
     assert np.corrcoef(soxr.resample(begin, whole_rate_hz, 22050), heard)[0, 1] > 0.99
 
 
+@pytest.mark.slow
 def test_windows_become_pieces_and_pieces_a_model_that_answers(teacher, windows, tmp_path):
     pieces = tmp_path / "pieces.npz"
     made = run_script("training/prepare.py", windows, teacher, pieces, "--varied", "2")
@@ -266,6 +267,7 @@ def test_labels_that_share_an_artist_or_album_are_in_one_fold():
     assert len(set(zip(groups, fold_of, strict=True))) == 20
 
 
+@pytest.mark.slow
 def test_too_short_windows_end_with_a_word(teacher, tmp_path):
     write_tune(tmp_path / "short.wav", seconds=6, seed=0)
     (tmp_path / "list.csv").write_text(f"path,start_s,label,genre\n{tmp_path}/short.wav,0,A|B,\n")
@@ -275,6 +277,7 @@ def test_too_short_windows_end_with_a_word(teacher, tmp_path):
     assert not (tmp_path / "pieces.npz").exists()
 
 
+@pytest.mark.slow
 def test_folds_are_trained_once_and_answer_for_all_their_songs(
     windows, tmp_path, monkeypatch, capsys
 ):

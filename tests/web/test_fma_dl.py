@@ -192,6 +192,7 @@ def test_resumes_after_the_line_broke_at_five_bytes(server, data, fma_folder):
     assert tree(data / "train_db" / "songs") == clips(fma_folder)
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_goes_on(server, data, fma_folder):
     size = (fma_folder / "fma_small.zip").stat().st_size
     fma_dl(server, data, "--limit", "1")
@@ -211,6 +212,7 @@ def test_killed_and_run_again_goes_on(server, data, fma_folder):
     assert tree(data / "train_db" / "songs") == clips(fma_folder)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_done(server, data):
     server.bytes_per_s = 20_000
     words = ["--data", data, "--url", server.url, "--no-verify"]
@@ -470,6 +472,7 @@ def test_disk_gets_full_while_unpacking(server, tmp_path, fma_folder):
     assert [path for path, _ in server.requests].count("/fma_small.zip") == 1, "unpacking resumed"
 
 
+@pytest.mark.slow
 def test_two_runs_at_once(server, data):
     with one_at_a_time(Database.training(data).root, "fma_dl"):
         done = fma_dl(server, data, "--limit", "1")
