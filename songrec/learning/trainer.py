@@ -22,6 +22,7 @@ from songrec.learning.augmentation import SpectrogramMasks
 from songrec.learning.settings import TrainingSettings
 from songrec.network.checkpoint import LOAD_ERRORS, serialised
 from songrec.network.device import half_precision, pick_device, to_channels_last, to_input
+from songrec.runs.progress import redraw_interval_s
 
 _FOCAL_GAMMA = 2.0
 _START_ANEW = again(without=("--resume",))
@@ -87,7 +88,13 @@ class Trainer:
         loss_sum, n_right, n_seen = 0.0, 0, 0
         self.classifier.train()
         description = f"epoch {epoch}/{self.settings.epochs}"
-        with tqdm.tqdm(total=len(order), desc=description, unit="slice", disable=quiet) as bar:
+        with tqdm.tqdm(
+            total=len(order),
+            desc=description,
+            unit="slice",
+            disable=quiet,
+            mininterval=redraw_interval_s(),
+        ) as bar:
             for start in range(0, len(order), self.settings.batch_size):
                 # Sorted, a batch reads the memory map in one direction.
                 rows = np.sort(order[start : start + self.settings.batch_size])

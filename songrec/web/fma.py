@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import sys
 import threading
 import zipfile
 from collections import defaultdict
@@ -18,6 +17,7 @@ from filelock import FileLock
 
 from songrec.errors import ArchiveError, DownloadError, LibraryError
 from songrec.files import atomic_path
+from songrec.runs.progress import redraw_interval_s
 from songrec.store.database import Database
 from songrec.web import archive
 from songrec.web.download import check_space
@@ -116,7 +116,12 @@ def tracks_in_zip(tables: zipfile.ZipFile, where: str, *, quiet: bool) -> list[T
         raise ArchiveError(f"{where} holds no {_TRACKS_MEMBER}") from error
     archive.check_sizes([info], _MAX_TABLE_BYTES, where)
     with tqdm.tqdm(
-        total=info.file_size, desc="tracks.csv", unit="B", unit_scale=True, disable=quiet
+        total=info.file_size,
+        desc="tracks.csv",
+        unit="B",
+        unit_scale=True,
+        disable=quiet,
+        mininterval=redraw_interval_s(),
     ) as bar:
         source = _ChunkReader(archive.chunks(tables, info, where), bar)
         text = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8", errors="replace")
@@ -276,7 +281,7 @@ def _song_bar(n_songs: int, *, quiet: bool) -> tqdm.tqdm:
         desc="songs",
         unit="song",
         disable=quiet,
-        mininterval=0.2 if sys.stderr.isatty() else 5.0,
+        mininterval=redraw_interval_s(),
     )
 
 
