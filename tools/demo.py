@@ -1,16 +1,15 @@
 """Get some openly licensed music, or take yours, and recommend among it.
 
 reads   --songs DIR, else FMA (https://github.com/mdeff/fma), else Debian's game music
-writes  data/demo/song_db/, and an answer to stdout
+writes  data/demo/song_db/, or data/song_db/ for your own music, and an answer to stdout
 
-Every step is a script of this project, shown as it would be typed.
+It runs the scripts of this project and shows each command as you would type it.
 
     python tools/demo.py
     python tools/demo.py --songs ~/Music
 """
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -18,14 +17,16 @@ import tempfile
 from pathlib import Path
 
 from songrec import cli
+from songrec.advice import Advice
 from songrec.errors import DownloadError, LibraryError
 from songrec.intake.shelf import Shelf
 from songrec.intake.tags import read_tags
-from songrec.names import join_name
-from songrec.store.database import AUDIO_ENDINGS, Database
+from songrec.names import join_name, printable
+from songrec.recommend.answer import Question
+from songrec.recommend.recommender import Recommender
+from songrec.runs.options import Options
+from songrec.store.database import AUDIO_ENDINGS, Database, Song
 from songrec.web.debian import can_download, unpack_package
-
-ROOT = Path(__file__).resolve().parent.parent
 
 FMA_URL = "https://os.unil.cloud.switch.ch/fma/"
 FMA_SONGS_PER_GENRE = 6
@@ -42,60 +43,72 @@ MIN_MUSIC_BYTES = 400_000  # smaller files in these packages are effects and jin
 # In song_db once all music was asked for: some songs alone may be what a killed run brought.
 COMPLETE_MARK = ".open_music_is_complete"
 N_ANSWERS = 3
+# More alike than this are two files of one piece, which would be a dull answer.
+SAME_PIECE = 0.95
+# In a large library the question is chosen among so many songs.
+MAX_CANDIDATES = 200
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__, __file__)
     parser.add_argument("--songs", type=Path, metavar="DIR", help="your own music")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="default: data/demo")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="default: model.pt")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="default: data/demo; data for your own music"
+    )
+    cli.add_model_flag(parser, "the network (default: model.pt)")
     parser.add_argument("-v", "--verbose", action="store_true", help="tracebacks of errors")
     return parser
 
 
 def demo(args: argparse.Namespace) -> int:
     """Fill a small library and ask it; return the exit status."""
-    # Your songs and the open ones do not mix.
-    data = (args.data or ROOT / "data" / ("demo-own" if args.songs else "demo")).resolve()
-    database = Database.library(data)
+    # The open music stays out of your own library.
+    args.data = args.data or short(cli.ROOT / "data" / ("" if args.songs else "demo"))
+    database = Database.library(args.data)
     if args.songs:
-        run("add_song.py", "--data", data, "--file", args.songs.expanduser().resolve(), "--link")
-    elif not (database.root / COMPLETE_MARK).exists() and get_open_music(data, database):
+        run(args, "add_song.py", args.songs.expanduser().resolve(), "--link")
+    elif not (database.root / COMPLETE_MARK).exists() and get_open_music(args, database):
         (database.root / COMPLETE_MARK).touch()
-    run("spotify_specs.py", "-m", "Test", "--data", data)
-    run("spotify_slices.py", "-m", "Test", "--data", data)
-    songs = [song for song in database.songs() if database.slices_path(song.key).exists()]
-    name = songs[len(songs) // 2].name
-    question = [
-        "recommender.py",
-        "-m",
-        "Recommend",
-        name,
-        str(N_ANSWERS),
-        "--data",
-        data,
-    ]
-    if args.model:
-        question += ["--model", args.model.resolve()]
-    run(*question)
-    answer = json.loads(run(*question, "--json", "--quiet", is_shown=False))
-    print(
-        f"\nThese {len(answer['recommendations'])} of {len(songs)} songs sound most like {name!r}."
-        "\nNow with your own music:\n"
-        "    .venv/bin/python add_song.py --file ~/Music --link\n"
-        '    .venv/bin/python recommender.py -m Recommend "artist - song"'
-    )
+    run(args, "spotify_specs.py", "-m", "Test")
+    run(args, "spotify_slices.py", "-m", "Test")
+    print("\nListening to every song with the network", file=sys.stderr)
+    recommender = Recommender.open(args.data, args.model, options=Options())
+    query, other = choose_questions(recommender)
+    run(args, "recommender.py", "-m", "Recommend", query.title, N_ANSWERS)
+    n_songs = len(recommender.library.songs)
+    print()
+    print(printable(f"Of {n_songs} songs, these sound most like {query.title!r}."))
+    print("Only the sound was compared; names, artists and genres play no part in the ranking.")
+    print("\nAsk about another song:")
+    print(printable("    " + command(args, "recommender.py", "-m", "Recommend", other.title)))
+    if not args.songs:
+        print("Add your own music, with your folder in place of ~/Music:")
+        own = argparse.Namespace(data=Path("data"))
+        print(f"    {cli.commands([Advice('add_song.py')], own)} ~/Music --link")
     return cli.EXIT_OK
 
 
-def get_open_music(data: Path, database: Database) -> bool:
+def choose_questions(recommender: Recommender) -> tuple[Song, Song]:
+    """Return the song whose answers are all most like it, and the next best question."""
+    ranked: list[tuple[bool, float, Song]] = []
+    for song in recommender.library.songs[:MAX_CANDIDATES]:
+        found = recommender.ask(Question([song.file], N_ANSWERS)).recommendations
+        if found:
+            is_dull = found[0].similarity > SAME_PIECE
+            ranked.append((not is_dull, found[-1].similarity, song))
+    ranked.sort(key=lambda row: row[:2], reverse=True)
+    songs = [song for _, _, song in ranked]
+    return songs[0], songs[min(1, len(songs) - 1)]
+
+
+def get_open_music(args: argparse.Namespace, database: Database) -> bool:
     """Put a few dozen songs into `song_db/songs`: FMA's where it can be reached, else Debian's.
 
     Returns
     -------
     bool
-        Whether everything there was asked for; without apt-get an earlier run's songs must do.
+        Whether everything was asked for; without apt-get an earlier run's songs must do.
 
     Raises
     ------
@@ -103,12 +116,13 @@ def get_open_music(data: Path, database: Database) -> bool:
         If there is no music, neither from there nor from an earlier run.
     """
     if is_reachable(FMA_URL):
-        run("fma_dl.py", "--data", data, "--limit", FMA_SONGS_PER_GENRE)
-        run("add_song.py", "--data", data, "--file", data / "train_db" / "songs")
+        run(args, "fma_dl.py", "--limit", FMA_SONGS_PER_GENRE)
+        run(args, "add_song.py", args.data / "train_db" / "songs")
         return True
     print("FMA cannot be reached; trying Debian's game music", file=sys.stderr)
     is_online = can_download()
-    for package in PACKAGES if is_online else ():
+    for number, package in enumerate(PACKAGES if is_online else (), start=1):
+        print(f"downloading {package} ({number} of {len(PACKAGES)}) ...", file=sys.stderr)
         try:
             take_songs(package, database)
         except DownloadError as error:
@@ -130,10 +144,15 @@ def take_songs(package: str, database: Database) -> None:
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:
         unpack_package(package, Path(scratch))
         files = sorted(path for path in Path(scratch).rglob("*") if is_music(path))
-        for path in files:
+        stems = {path.stem for path in files}
+        # "theme_raw" is "theme" before it was mastered.
+        pieces = [
+            path for path in files if path.stem.removesuffix("_raw") not in stems - {path.stem}
+        ]
+        for path in pieces:
             artist, title = read_tags(path)
             shelf.put(path, join_name(artist or package, title or path.stem), "copy")
-    print(f"{package}: {len(files)} songs", file=sys.stderr)
+    print(f"{package}: {len(pieces)} songs", file=sys.stderr)
 
 
 def is_music(path: Path) -> bool:
@@ -153,25 +172,29 @@ def is_reachable(url: str) -> bool:
         return False
 
 
-def run(*command: object, is_shown: bool = True) -> str:
-    """Run a script of this project, shown as typed; return its stdout.
+def command(args: argparse.Namespace, script: str, *arguments: object) -> str:
+    """Return the command of a script as it can be typed here, with the data and model in use."""
+    return cli.commands([Advice(script, tuple(map(str, arguments)))], args)
+
+
+def run(args: argparse.Namespace, script: str, *arguments: object) -> None:
+    """Show the command of a script and run it.
 
     Raises
     ------
     LibraryError
-        If it fails; its own words stand above.
+        If it fails; its own message stands above.
     """
-    words = [str(word) for word in command]
-    if is_shown:
-        print(f"\n$ python {shlex.join(words)}", file=sys.stderr)
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True
-    )
-    if is_shown:
-        print(done.stdout, end="", flush=True)
+    line = command(args, script, *arguments)
+    print(printable(f"$ {line}"), file=sys.stderr)
+    done = subprocess.run(shlex.split(line), check=False)
     if done.returncode != 0:
-        raise LibraryError(f"{words[0]} ended with status {done.returncode}")
-    return done.stdout
+        raise LibraryError(f"{script} ended with status {done.returncode}")
+
+
+def short(path: Path) -> Path:
+    """Return a path relative to the current folder where it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -229,15 +229,28 @@ def own_files(place):
     assert "spotify_slices.py" in command and "--force" in command
 
 
+def damaged_ledger(place):
+    """A damaged ledger is put aside, and the run goes on."""
+    (place.folder / "mine.csv").write_text(
+        f"track_id,artists,album_name,track_name,track_genre\n{'1' * 22},Ann,A,One,jazz\n"
+    )
+    (place.song_db / "downloads.db").write_bytes(b"rubbish" * 1000)
+    words = ("--csv", "mine.csv", "--dry-run", "--data", DATA)
+    command = place.advice_of("load_csv.py", *words)
+    assert command.startswith("mv ")
+    subprocess.run(command, shell=True, cwd=place.folder, check=True, capture_output=True)
+
+
 # Not typed here: they install packages, change the checkout, or need a server.
 ONLY_READ = {
     ("fma_dl.py", "bring_songs"),
     ("songrec/intake/batch.py", "_check_row"),
+    ("songrec/intake/links.py", "song_of_link"),
     ("songrec/sound/audio.py", "_decode_with_ffmpeg"),
     ("songrec/sound/patterns.py", "_unreadable"),
 }
 
-SCENARIOS = [library, skipped_songs, next_steps, training, models, own_files]
+SCENARIOS = [library, skipped_songs, next_steps, training, models, own_files, damaged_ledger]
 
 
 @pytest.mark.slow

@@ -1,17 +1,23 @@
 """tools/demo.py: with one's own music, with Debian's, and where nothing can be reached."""
 
 import os
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from songrec import cli
+from songrec.errors import SongRecError
 from songrec.web import debian
 from tests.models import write_model
-from tests.running import run_script
+from tests.running import Run, run_script
 from tests.tunes import write_tune
+from tools.demo import build_parser
+from tools.demo import demo as run_demo
 
 # Where nobody listens: FMA cannot be reached through it.
 NO_WEB = {
@@ -25,15 +31,24 @@ def model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model") / "model.pt")
 
 
-def demo(data, model, *flags, path=None):
+def words_of(data, model, *flags, path=None):
     env = NO_WEB | ({"PATH": str(path)} if path else {})
-    return run_script("tools/demo.py", "--data", data, "--model", model, *flags, env=env)
+    return ["tools/demo.py", "--data", data, "--model", model, *flags], env
+
+
+def demo(data, model, *flags, path=None):
+    words, env = words_of(data, model, *flags, path=path)
+    return run_script(*words, env=env)
 
 
 def commands(done):
     """The scripts that the demo says it ran."""
-    lines = done.stderr.splitlines()
-    return [line.split()[2] for line in lines if line.startswith("$ python ")]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("$ ")]
+    return [Path(shlex.split(line)[2]).name for line in lines]
+
+
+def answers(done):
+    return [line for line in done.stdout.splitlines() if line[:3] in {"1. ", "2. ", "3. "}]
 
 
 def files_below(folder):
@@ -52,13 +67,29 @@ def test_ones_own_songs_are_linked_and_recommended_among(data, model, tmp_path):
     assert commands(done) == [
         *("add_song.py", "spotify_specs.py", "spotify_slices.py", "recommender.py")
     ]
-    assert f"--file '{music}' --link" in done.stderr
+    assert f"'{music}' --link" in done.stderr
     placed = sorted((data / "song_db/songs").iterdir())
     assert len(placed) == 5 and all(path.is_symlink() for path in placed)
     assert files_below(music) == before
-    answers = [line for line in done.stdout.splitlines() if line[:3] in {"1. ", "2. ", "3. "}]
-    assert len(answers) == 3 and not any("Artist 2 - Song 2" in line for line in answers)
-    assert "These 3 of 5 songs sound most like 'Artist 2 - Song 2'" in done.stdout
+    assert len(answers(done)) == 3
+    query = done.stdout.partition("these sound most like ")[2].partition(".\n")[0].strip("'")
+    assert query in done.stderr and not any(query in line for line in answers(done))
+    assert "Of 5 songs, these sound most like" in done.stdout
+    # The command at the end works as it is printed.
+    typed = done.stdout.splitlines()[-1]
+    again = subprocess.run(typed, shell=True, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert len(again.stdout.splitlines()) == 3
+
+
+def test_ones_own_songs_go_into_the_library_that_is_asked_next(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    args = build_parser().parse_args(["--songs", "x"])
+    monkeypatch.setattr("tools.demo.run", lambda args, *words: ran.append(args.data))
+    ran = []
+    with pytest.raises(SongRecError):
+        run_demo(args)
+    assert set(ran) == {tmp_path / "data"}
 
 
 def test_songs_that_are_not_there_end_it_in_one_line(data, model, tmp_path):
@@ -99,7 +130,8 @@ def test_where_nothing_can_be_reached_it_says_what_else_to_do(data, model, bin_f
     assert "no open music can be reached from here" in lines[-1]
     assert lines[-1].endswith("use your own music instead: make demo SONGS=folder")
     left_out = [line for line in lines if line.startswith("left out: could not download ")]
-    assert len(left_out) == len(lines[1:-1]) == (6 if with_apt else 0)
+    assert len(left_out) == (6 if with_apt else 0)
+    assert sum(line.startswith("downloading ") for line in lines) == len(left_out)
     assert all(line.endswith(": E: no network today") for line in left_out)
     assert not (data / "song_db").exists()
 
@@ -154,6 +186,7 @@ def archive(tmp_path, bin_folder):
             "menu.ogg": (8, 0),
             "game.OGG": (8, 1, "Emma", "Round: One"),
             "deeper/end.ogg": (8, 2, "", "The End"),
+            "menu_raw.ogg": (8, 4),
             "jingle.ogg": (4, 3),
         },
     )
@@ -185,13 +218,13 @@ def test_music_from_packages_is_taken_by_size_and_named_by_its_tags(
     assert "amoebax-data: 3 songs" in done.stderr
     assert "left out: could not download wizznic-data: E: Unable to locate" in done.stderr
     assert commands(done) == ["spotify_specs.py", "spotify_slices.py", "recommender.py"]
-    assert "These 2 of 3 songs sound most like 'amoebax-data - The End'" in done.stdout
+    assert "Of 3 songs, these sound most like" in done.stdout and len(answers(done)) == 2
     asked = (archive / "asked").read_text()
     assert "install" not in asked.split() and "download -qq amoebax-data" in asked
 
     # What has come is not fetched again.
     again = demo(data, model, path=bin_folder)
-    assert commands(again) == commands(done) and again.stdout == done.stdout
+    assert commands(again) == commands(done) and answers(again) == answers(done)
     assert "FMA" not in again.stderr
     assert (archive / "asked").read_text() == asked
 
@@ -210,8 +243,10 @@ def test_a_killed_fetch_is_taken_up_and_same_names_are_kept_apart(data, model, a
     kill = f'[ "$3" = ardentryst ] && [ ! -e "{archive}/killed" ] && '
     kill += f': > "{archive}/killed" && kill -9 $PPID\n'
     (bin_folder / "apt-get").write_text(apt.replace("for package", f"{kill}for package"))
-    killed = demo(data, model, path=bin_folder)
-    assert killed.returncode == -9
+    words, env = words_of(data, model, path=bin_folder)
+    killed = Run(*words, env=env)
+    _, told = killed.communicate()
+    assert killed.returncode == -9, told
     first = ["Emma - Round (2).ogg", "Emma - Round.ogg"]
     assert files_below(data / "song_db/songs") == first
     done = demo(data, model, path=bin_folder)
