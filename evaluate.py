@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="one more system: another model.pt, ranked by cosine; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the figures as PNG")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also plot the figures as PNG")
     cli.add_model_flag(parser, "the network (default: model.pt)")
     cli.add_basic_flags(parser)
     return parser
@@ -91,7 +91,7 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Measure what the mode says; return the exit status."""
+    """Evaluate what the mode names; return the exit status."""
     if args.mode == "Test":
         names = [*SYSTEMS, *(name for name, _ in [*args.vectors, *args.against])]
         cli.refuse_same_names(names)

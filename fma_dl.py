@@ -1,11 +1,11 @@
-"""Bring songs to learn from: FMA small, 8,000 openly licensed clips of 30 s in 8 genres.
+"""Download songs to train on: FMA small, 8,000 openly licensed clips of 30 s in 8 genres.
 
 reads   https://os.unil.cloud.switch.ch/fma/   fma_small.zip (7.2 GiB), fma_metadata.zip
 writes  data/train_db/songs/000/000002.mp3     one clip a track
         data/train_db/tracks.csv               song, artist, title, album, genre, split
 
-A broken download goes on where it stopped: run the same command again.
---limit takes N songs of each genre one by one and does not download the zips.
+To resume an interrupted download, run the same command again. --limit fetches N songs of each
+genre one by one instead of the whole zips.
 
     python fma_dl.py --limit 12
     python fma_dl.py
@@ -30,10 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--limit", type=cli.positive_int, metavar="N", help="only N songs of each genre"
     )
     parser.add_argument(
-        "--url", default="", metavar="BASE", help="folder on the web that holds both zips"
+        "--url", default="", metavar="BASE", help="web folder of both zips (a mirror)"
     )
     parser.add_argument(
-        "--no-verify", action="store_true", help="take zips whose SHA-1 is not FMA's"
+        "--no-verify", action="store_true", help="accept zips with another SHA-1 than FMA's"
     )
     parser.add_argument("--keep-zip", action="store_true", help="keep the zips after unpacking")
     cli.add_data_flag(parser)
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def bring_songs(args: argparse.Namespace) -> int:
-    """Bring what is missing; return the exit status."""
+    """Download what is missing; return the exit status."""
     from songrec.files import one_at_a_time
     from songrec.runs.progress import Progress
     from songrec.store.database import Database
@@ -66,7 +66,7 @@ def bring_songs(args: argparse.Namespace) -> int:
             if todo:
                 take_songs(args, database, base_url, todo)
         finally:
-            # Also after Ctrl-C: what is there is in the table.
+            # Even after Ctrl-C the table lists every song that is there.
             fma.write_table(database, wanted)
             left = fma.missing(database, wanted)
             progress.count["done"] = len(todo) - len(left)
@@ -77,7 +77,7 @@ def bring_songs(args: argparse.Namespace) -> int:
 
 
 def read_list(args: argparse.Namespace, database: "Database", base_url: str) -> "list[Track]":
-    """Return the tracks of the small set, out of the zip of tables at the first time."""
+    """Return the tracks of the small set, from the zip of tables at first."""
     from songrec.web import archive, fma
     from songrec.web.download import download
 
@@ -103,7 +103,7 @@ def read_list(args: argparse.Namespace, database: "Database", base_url: str) -> 
 def take_songs(
     args: argparse.Namespace, database: "Database", base_url: str, todo: "list[Track]"
 ) -> None:
-    """Bring the clips of `todo`: one by one with --limit, else out of the whole zip."""
+    """Fetch the clips of `todo`: one by one with --limit, else from the whole zip."""
     from songrec.web import archive, fma
     from songrec.web.download import download
 

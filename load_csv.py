@@ -1,11 +1,11 @@
-"""Fill the library from a CSV of Spotify tracks: some songs of each genre.
+"""Fill the library from a CSV of Spotify tracks: a sample of each genre.
 
 reads   data/spotify_tracks.csv (or .gz, .bz2, .xz, .zip); downloaded if there is none
 writes  data/song_db/songs/<artist - title>.mp3   then their specs and slices
-        data/song_db/downloads.db                 what came, what failed and why
+        data/song_db/downloads.db                 which tracks came or failed, and why
 
-Each run draws new songs and adds them; an interrupted run goes on with the songs it drew.
-A track that failed is not tried again until --retry-skipped.
+Each run draws new songs. An interrupted run is continued with the same command. Tracks that
+failed are tried again only with --retry-skipped.
 
     python load_csv.py
     python load_csv.py --per-genre 5 --genre jazz --genre blues
@@ -29,20 +29,28 @@ if TYPE_CHECKING:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this script's flags."""
     parser = cli.Parser(__doc__, __file__)
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="another CSV")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="your own CSV")
     parser.add_argument(
-        "--per-genre", type=cli.positive_int, default=70, metavar="N", help="default: 70"
+        "--per-genre",
+        type=cli.positive_int,
+        default=70,
+        metavar="N",
+        help="songs per genre (default: 70)",
     )
     parser.add_argument(
-        "--genre", action="append", default=[], metavar="NAME", help="only this one; repeatable"
+        "--genre",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this genre; may be repeated",
     )
-    parser.add_argument("--seed", type=cli.not_negative_int, help="draw the same songs each time")
+    parser.add_argument("--seed", type=cli.not_negative_int, help="makes the sample repeatable")
     cli.add_common_flags(parser)
     return parser
 
 
 def load_songs(args: argparse.Namespace) -> int:
-    """Bring a sample in and carry it through to its slices; return the exit status."""
+    """Download a sample and make its slices; return the exit status."""
     from songrec.errors import SpotdlError
     from songrec.files import one_at_a_time
     from songrec.intake.batch import Intake, recommend_step
@@ -67,8 +75,8 @@ def load_songs(args: argparse.Namespace) -> int:
             with intake:
                 intake.download(entries, ledger)
         except SpotdlError as error:
-            stopped_by = error  # what came before it is still made ready
-        # All songs, so that those of a run that was killed here get theirs too.
+            stopped_by = error  # the slices of what came before are still made
+        # All songs, to include those of a run that was killed here.
         all_failed = intake.all_failed
         songs = database.songs_if_any()
         if songs:
@@ -79,7 +87,7 @@ def load_songs(args: argparse.Namespace) -> int:
 
 
 def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "list[Entry]":
-    """Return the songs to fetch: what an interrupted run left of its sample, else a new one."""
+    """Return the songs to fetch: the rest of an interrupted sample, else a new one."""
     from songrec.web import catalogue
     from songrec.web.download import download
 
@@ -96,7 +104,7 @@ def sample(args: argparse.Namespace, intake: "Intake", ledger: "Ledger") -> "lis
         ledger.retry_failed(wish.sample, wish.genres)
     left = ledger.wanted(wish.sample)
     if left:
-        intake.progress.tell(f"going on with {len(left)} songs drawn before")
+        intake.progress.tell(f"continuing with {len(left)} songs drawn earlier")
         return left[: args.limit]
     known = ledger.ids("came", "failed")
     with TemporaryDirectory(prefix="songrec-") as scratch:

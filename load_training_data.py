@@ -1,8 +1,8 @@
-"""Gather the slices of the labelled songs into arrays for the training.
+"""Collect the slices of labelled songs in arrays for the training.
 
 reads   train_db/slices/, train_db/tracks.csv   (columns song,artist,title,album,genre,split)
 writes  train_db/arrays/   train_x.npy, train_y.npy, train_song.npy, the same for test,
-                           labels.json, songs.csv; what they hold to stdout
+                           labels.json, songs.csv; a summary to stdout
 
 Whole songs are split, never slices, and an artist's songs stay on one side.
 
@@ -36,10 +36,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--split",
         choices=("random", "official"),
         default="random",
-        help="official: obey the column split of tracks.csv (train, valid, test)",
+        help="official: use the column split of tracks.csv (train, valid, test)",
     )
     parser.add_argument(
-        "--seed", type=cli.not_negative_int, metavar="N", help="of the random split (default: 0)"
+        "--seed",
+        type=cli.not_negative_int,
+        metavar="N",
+        help="seed of the random split (default: 0)",
     )
     cli.add_common_flags(parser)
     return parser

@@ -2,8 +2,8 @@
 
 -m Train      reads  train_db/arrays/
               writes model.pt, model/ (metrics.json, curves and confusion matrix as PNG);
-                     the model that was there is kept as model.pt.bak, and `git checkout model.pt`
-                     brings the shipped one back
+                     the previous model is kept as model.pt.bak, and `git checkout model.pt`
+                     restores the shipped one
 -m Recommend  reads  song_db/slices/, model.pt
               writes song_db/vectors.db, and the answer to stdout
 
@@ -110,7 +110,7 @@ def recommend(args: argparse.Namespace) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the mode says; return the exit status."""
+    """Train or recommend, as the mode says; return the exit status."""
     refuse_flags_of_other_mode(args, build_parser())
     if args.mode == "Train":
         return train(args)

@@ -2,7 +2,7 @@
 
 reads   <db>/specs/*.png
 writes  <db>/slices/<song>/0000.png, 0001.png, ...
-        <db>/skipped.csv   songs that could not be done, with the reason
+        <db>/skipped.csv   songs that could not be processed, with the reason
 
 <db> is data/train_db for -m Train and data/song_db for -m Test.
 

@@ -1,8 +1,8 @@
-"""Draw the mel spectrogram of every song.
+"""Make the mel spectrogram of every song.
 
 reads   <db>/songs/**      mp3, flac, ogg, opus, wav, m4a, aac
-writes  <db>/specs/*.png   128 rows (mel bands), one column every 23.2 ms
-        <db>/skipped.csv   songs that could not be done, with the reason
+writes  <db>/specs/*.png   128 rows (mel bands), one column per 23.2 ms
+        <db>/skipped.csv   songs that could not be processed, with the reason
 
 <db> is data/train_db for -m Train and data/song_db for -m Test.
 

@@ -1,4 +1,4 @@
-"""Show the network layer by layer: parameters and multiply-adds a slice.
+"""Show the network layer by layer, with parameters and multiply-adds per slice.
 
 reads   model.pt for its architecture; where there is none, the default architecture is shown
 writes  a line on each of classifier and embedder, and their tables, to stdout

@@ -203,7 +203,7 @@ def rows_to_ask(library: Library, split: str | None, limit: int | None) -> list[
 
 
 def is_audio(path: Path) -> bool:
-    """Tell whether there is an audio file at `path`."""
+    """Return whether there is an audio file at `path`."""
     return path.suffix.lower() in AUDIO_ENDINGS and path.is_file()
 
 

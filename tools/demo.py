@@ -1,4 +1,4 @@
-"""Get some openly licensed music, or take yours, and recommend among it.
+"""Get some openly licensed music, or use yours, and recommend among it.
 
 reads   --songs DIR, else FMA (https://github.com/mdeff/fma), else Debian's game music
 writes  data/demo/song_db/, or data/song_db/ for your own music, and an answer to stdout

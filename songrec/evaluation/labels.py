@@ -1,4 +1,4 @@
-"""The labels that recommendations are judged by: from `tracks.csv`, else from the files' tags."""
+"""The labels that recommendations are scored by: from `tracks.csv`, else from the files' tags."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class LabelledSongs:
 def label_songs(
     database: Database, songs: Sequence[Song], split: str | None
 ) -> tuple[list[int], LabelledSongs]:
-    """Return the rows of the songs that labels are known of, and the labels.
+    """Return the rows of the songs with known labels, and the labels.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How good recommendations are, judged by labels: artist, album and genre of the neighbours."""
+"""How good recommendations are, scored by the artist, album and genre of the neighbours."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ HUB_MEASURES = ("hub_skew", "never_recommended")
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """How one system did, query by query.
+    """The scores of one system, query by query.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class Resamples:
 def summarise(scores: Scores, resamples: Resamples) -> dict[str, list[float]]:
     """Return [mean, low, high] of every measure, and the two of hubness (skew, never)."""
     summary = {name: list(resamples.interval(values)) for name, values in scores.per_query.items()}
-    # Resampled queries would leave out songs that are asked in real use: no honest interval.
+    # Hubness is a property of all songs together: resampling queries gives no valid interval.
     for name, value in zip(HUB_MEASURES, hubness(scores.neighbours), strict=True):
         summary[name] = [value, float("nan"), float("nan")]
     return summary

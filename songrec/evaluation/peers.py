@@ -21,7 +21,7 @@ INSTALL_PEERS = Advice("pip", ("install", "-r", "requirements-peers.txt"))
 
 
 def is_installed(peer: str) -> bool:
-    """Tell whether what a peer needs is installed."""
+    """Return whether what a peer needs is installed."""
     package = PEERS[peer]
     return not package or importlib.util.find_spec(package) is not None
 
@@ -46,7 +46,7 @@ def _random(library: Library) -> Iterator[np.ndarray]:
 
 
 def _mfcc(library: Library) -> Iterator[np.ndarray]:
-    """Means and deviations of the cepstral coefficients: the textbook's description."""
+    """Means and standard deviations of the cepstral coefficients: the textbook baseline."""
     timbres: Timbres = library.descriptions.timbres
     return standardised_similarities(np.concatenate([timbres.mean, timbres.deviation], axis=1))
 
@@ -56,7 +56,7 @@ def _musly(library: Library) -> Iterator[np.ndarray]:
 
     jukebox = pymusly.MuslyJukebox(method="timbre", decoder="none")
     tracks = [jukebox.track_from_audiodata(load_audio(path)[0]) for path in _audio(library)]
-    # The jukebox learns its mutual proximity from these same tracks.
+    # The jukebox estimates its mutual proximity on these same tracks.
     jukebox.set_style(tracks)
     numbered = list(zip(jukebox.add_tracks(tracks), tracks, strict=True))
     return (-np.array(jukebox.compute_similarity(seed, numbered)) for seed in numbered)

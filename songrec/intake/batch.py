@@ -1,4 +1,4 @@
-"""One run that brings songs into the library and carries them through to their slices."""
+"""One run that adds songs to the library and makes their slices."""
 
 import contextlib
 import dataclasses
@@ -22,13 +22,13 @@ from songrec.web.ledger import Entry, Ledger
 if TYPE_CHECKING:
     import numpy as np
 
-# spotdl takes 6 s to start; what a killed run loses is a batch.
+# spotdl takes 6 s to start; a killed run loses one batch.
 _BATCH_SONGS = 12
 _MAX_FAILURES_IN_A_ROW = 24
 
 
 class Intake:
-    """Puts songs into the library and counts them; as a context it prints the closing line.
+    """Adds songs to the library and counts them; as a context manager it prints the closing line.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Intake:
     placed
         Where each song that was asked for is in `songs/`: True if it is new there.
     progress
-        Counts songs that came, were already there, and failed.
+        Counts songs that were added, already there, or failed.
     """
 
     def __init__(self, database: Database, options: Options, *, tell_failures: bool) -> None:
@@ -50,7 +50,7 @@ class Intake:
         self.options = options
         self.shelf = Shelf(database)
         self.placed: dict[Path, bool] = {}
-        self.progress = Progress("songs", options, ("came", "already there", "failed"))
+        self.progress = Progress("songs", options, ("added", "already there", "failed"))
         self._tell_failures = tell_failures or options.verbose
         self._last_failure = ""
         self._drawn: dict[Path, np.ndarray] = {}
@@ -58,18 +58,18 @@ class Intake:
 
     @property
     def all_failed(self) -> bool:
-        """Tell whether nothing of what was asked for is there."""
+        """Return whether nothing of what was asked for is there."""
         count = self.progress.count
-        return count["failed"] > 0 and not count["came"] + count["already there"]
+        return count["failed"] > 0 and not count["added"] + count["already there"]
 
     def add_files(self, files: Sequence[Path], how: How) -> None:
-        """Put files onto the shelf; those that cannot be read are counted as failed."""
+        """Put files onto the shelf; unreadable ones are counted as failed."""
         from songrec.intake.tags import song_name
 
         with self.progress.bar(len(files)):
             for source in files:
-                # What is there already does not count, or a second run would never get further.
-                if self.progress.count["came"] == self.options.limit:
+                # Songs already there do not count, or a second run would never get further.
+                if self.progress.count["added"] == self.options.limit:
                     break
                 name = song_name(source)
                 try:
@@ -81,7 +81,7 @@ class Intake:
                     self._count(placed)
 
     def new_files(self, files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-        """Yield each file that is not in the library yet, with its name; name those unreadable."""
+        """Yield each file that is not in the library yet, with its name; report unreadable ones."""
         from songrec.intake.tags import song_name
 
         for path in files:
@@ -100,11 +100,11 @@ class Intake:
             self.progress.tell(f"already there: {source} is {there}")
 
     def there(self, path: Path) -> None:
-        """Count a song that is here already."""
+        """Count a song that is already there."""
         self._count(Placed(path, is_new=False))
 
     def fail(self, name: str, reason: str) -> None:
-        """Count a song that could not be brought in."""
+        """Count a song that could not be added."""
         self._last_failure = reason
         self._step("failed")
         if self._tell_failures:
@@ -112,24 +112,24 @@ class Intake:
 
     def _count(self, placed: Placed) -> None:
         self.placed[placed.path] = self.placed.get(placed.path, False) or placed.is_new
-        self._step("came" if placed.is_new else "already there")
+        self._step("added" if placed.is_new else "already there")
 
     def _step(self, counted: str) -> None:
         self.progress.count[counted] += 1
         self.progress.step(failed=self.progress.count["failed"])
 
     def download(self, entries: Sequence[Entry], ledger: Ledger) -> None:
-        """Bring tracks with spotdl in batches; each one's fate is in the ledger at once.
+        """Download tracks with spotdl in batches, recording each one in the ledger at once.
 
-        What is there already does not count towards `Options.limit`, or a second run would
+        Tracks already there do not count towards `Options.limit`, or a second run would
         never get further.
 
         Raises
         ------
         RateLimitError
-            If the service asks to wait for long.
+            If the service asks for a long pause.
         SpotdlError
-            If spotdl cannot work here and now, or everything fails in a row.
+            If spotdl cannot work, or many tracks in a row fail.
         """
         in_a_row: list[tuple[Entry, str]] = []
         missing = itertools.islice(self._not_there(entries, ledger), self.options.limit)
@@ -145,18 +145,18 @@ class Intake:
                 self._check_row(in_a_row, ledger)
 
     def download_link(self, track_id: str, url: str, ledger: Ledger) -> None:
-        """Bring one track by its link; errors as `download`."""
+        """Download one track by its link; errors as in `download`."""
         with staging(self.database) as folder:
             result = spotdl.fetch(url, folder)
             known = result.songs.get(track_id) or next(iter(result.songs.values()), None)
             entry = dataclasses.replace(known or Entry(track_id, "", ""), track_id=track_id)
-            # Spotify may answer with a twin of the track, under an id of its own.
+            # Spotify may answer with a duplicate of the track, under another id.
             files = dict(zip([track_id], result.files.values(), strict=False))
             self._take(entry, dataclasses.replace(result, files=files), ledger)
             self._prepare_drawn()
 
     def _fetch(self, batch: list[Entry]) -> Iterator[tuple[Entry, spotdl.Result]]:
-        """Fetch a batch; where it fails as a whole, track by track: one of them may be why."""
+        """Fetch a batch; if all of it fails, track by track: a single one may be the cause."""
         with staging(self.database) as folder:
             result = spotdl.fetch(batch, folder)
             if result.files or result.reasons or len(batch) == 1:
@@ -167,7 +167,7 @@ class Intake:
             yield from self._fetch([entry])
 
     def _not_there(self, entries: Iterable[Entry], ledger: Ledger) -> Iterator[Entry]:
-        """Yield the tracks to fetch; those here by id, or by artist and title, are counted."""
+        """Yield the tracks to fetch; count those already there by id, or by artist and title."""
         for entry in entries:
             file = ledger.file_of(entry.track_id)
             path = self.database.songs_dir / file if file else self.shelf.find(entry.name)
@@ -178,7 +178,7 @@ class Intake:
             self.there(path)
 
     def _take(self, entry: Entry, result: spotdl.Result, ledger: Ledger) -> str | None:
-        """Put a downloaded track onto the shelf if it decodes; return why not, else None."""
+        """Put a downloaded track onto the shelf if it decodes; return the reason if not."""
         from songrec.intake.tags import song_name
         from songrec.runs.prepare import draw
 
@@ -193,7 +193,7 @@ class Intake:
             picture, remark = draw(path)
             placed = self.shelf.put(path, entry.name or song_name(path), "copy")
         except SongError as error:
-            reason = f"what came is of no use: {error}"
+            reason = f"the download cannot be used: {error}"
             ledger.failed(entry, reason)
             self.fail(entry.name or entry.track_id, reason)
             return reason
@@ -209,7 +209,7 @@ class Intake:
         return path.relative_to(self.database.songs_dir).as_posix()
 
     def _prepare_drawn(self) -> None:
-        """Make the slices of the tracks that came, from what was decoded to check them."""
+        """Make the slices of the new tracks from the pictures computed to check them."""
         from songrec.runs.prepare import mark_recipe, prepare_drawn
 
         if self._drawn:
@@ -217,13 +217,13 @@ class Intake:
         for song in self.database.songs() if self._drawn else ():
             picture = self._drawn.pop(song.path, None)
             if picture is not None:
-                with contextlib.suppress(SongError):  # `carry` tries again and notes the reason
+                with contextlib.suppress(SongError):  # `carry` tries again and records the reason
                     prepare_drawn(self.database, song, picture)
                     self._prepared.add(song.path)
         self._drawn.clear()
 
     def _check_row(self, in_a_row: list[tuple[Entry, str]], ledger: Ledger) -> None:
-        """Stop if everything fails; the tracks are not to blame, so they are tried again."""
+        """Stop if many in a row fail: that is not the tracks' fault, so they will be retried."""
         if len(in_a_row) < _MAX_FAILURES_IN_A_ROW:
             return
         for entry, _ in in_a_row:
@@ -253,7 +253,7 @@ class Intake:
         self.progress.close(*remarks)
 
     def carry(self, songs: Sequence[Song], *next_steps: Advice) -> bool:
-        """Make specs and slices of `songs` where they are missing.
+        """Make the missing specs and slices of `songs`.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class Intake:
         from songrec.runs.prepare import is_prepared, mark_recipe, prepare
         from songrec.runs.stage import Stage
 
-        # A limit was for what comes; all of that goes on.
+        # The limit was for new songs; all of them get their slices.
         options = dataclasses.replace(self.options, limit=None)
         with Stage("specs", self.database, options, *next_steps) as stage:
             rest = [song for song in songs if song.path not in self._prepared]
@@ -291,7 +291,7 @@ class Intake:
 
 @contextlib.contextmanager
 def staging(database: Database) -> Iterator[Path]:
-    """Yield an empty folder on the library's disk; clear it, and those of killed runs."""
+    """Yield an empty folder on the library's disk; remove it, and those of killed runs."""
     database.root.mkdir(parents=True, exist_ok=True)
     for path in database.root.iterdir():
         remove_stale_part(path)
@@ -318,5 +318,5 @@ def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
 
 
 def recommend_step(song: Song) -> Advice:
-    """Return what recommends by `song`."""
+    """Advise to ask for recommendations by `song`."""
     return Advice("recommender.py", ("-m", "Recommend", song.title))

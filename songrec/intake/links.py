@@ -1,4 +1,4 @@
-"""Songs of the library named by the Spotify link that they came from."""
+"""Songs in the library, found by the Spotify link that they came from."""
 
 from songrec.advice import Advice, again
 from songrec.errors import UnknownSongError, UsageError

@@ -1,4 +1,4 @@
-"""Putting songs into `songs/`: under a safe name, never twice, never half."""
+"""Putting songs into `songs/`: under a safe name, without duplicates, complete or not at all."""
 
 import contextlib
 import dataclasses
@@ -19,26 +19,26 @@ from songrec.store.database import AUDIO_ENDINGS, Database, walk_files
 
 How = Literal["copy", "link"]
 # Mean difference of two spectrograms in grey levels. The same recording as mp3 of 64 to 320
-# kb/s, flac, ogg or m4a differs from its original by 0 to 4.7; another one by 5.5 and more.
+# kb/s, flac, ogg or m4a differs from its original by 0 to 4.7; other recordings by 5.5 and more.
 _SAME_SOUND_GREY = 5.0
-_MAX_SHIFT_FRAMES = 4  # encoders put some silence before the song
+_MAX_SHIFT_FRAMES = 4  # encoders add some silence at the start
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """Where a song is on the shelf, and whether it was there before."""
+    """Where a song is on the shelf, and whether it is new there."""
 
     path: Path
     is_new: bool
 
     def goes_by(self, name: str) -> bool:
-        """Tell whether the song is kept as `name`, perhaps with a number."""
+        """Return whether the song is kept as `name`, perhaps with a number."""
         return fold(valid_text(self.path.stem)).startswith(fold(safe_name(name)))
 
 
 class Shelf:
-    """The songs of a library, told apart by content and by artist and title."""
+    """The songs of a library, identified by content and by artist and title."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -51,7 +51,7 @@ class Shelf:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether there is no song at all."""
+        """Return whether there is no song at all."""
         return not self._known
 
     def find(self, name: str) -> Path | None:
@@ -60,7 +60,7 @@ class Shelf:
         return paths[0] if paths else None
 
     def same(self, source: Path, name: str) -> Path | None:
-        """Return the song that a file called `name` is already there as.
+        """Return the song that is the same as a file called `name`, if there is one.
 
         That is one of the same bytes under any name, or of the same artist and title and the
         same sound.
@@ -74,7 +74,7 @@ class Shelf:
         return self._same_bytes(source, n_bytes) or self._same_song(source, name)
 
     def put(self, source: Path, name: str, how: How) -> Placed:
-        """Put a file onto the shelf as `name`, unless it is there already, as `same` tells.
+        """Put a file onto the shelf as `name`, unless `same` finds it there already.
 
         A different song with the same name gets a number.
 
@@ -95,13 +95,13 @@ class Shelf:
                 final = self.database.songs_dir / (self._free(name) + source.suffix.lower())
                 _bring(source, final, how)
             except OSError as error:
-                raise SongError(f"cannot be brought in: {error.strerror or error}") from error
+                raise SongError(f"cannot be added: {error.strerror or error}") from error
             self._learn(final)
             self._seen_mtime_ns = self.database.songs_dir.stat().st_mtime_ns
             return Placed(final, is_new=True)
 
     def _refresh(self) -> None:
-        """Look at the folder again if another run, or somebody, has put songs there."""
+        """Scan the folder again if something else has put songs there."""
         if not self.database.songs_dir.exists():
             return
         mtime_ns = self.database.songs_dir.stat().st_mtime_ns
@@ -125,7 +125,7 @@ class Shelf:
         digest = _digest(source) if candidates else b""
         for path in candidates:
             with contextlib.suppress(FileNotFoundError):
-                # Clips of one length have one size: each is read once, not once a newcomer.
+                # Clips of one length have one size: read each once, not once per new file.
                 if path not in self._digests:
                     self._digests[path] = _digest(path)
                 if self._digests[path] == digest:
@@ -143,7 +143,7 @@ class Shelf:
         return None
 
     def _free(self, name: str) -> str:
-        """Return the first of name, "name (2)", "name (3)"... that nothing is called."""
+        """Return the first of name, "name (2)", "name (3)"... that is free."""
         return next(stem for stem in self._stems(name) if fold(stem) not in self._by_name)
 
     @staticmethod
@@ -173,7 +173,7 @@ def find_audio(paths: Iterable[Path], tell: Callable[[str], None]) -> list[Path]
         if not path.exists():
             raise LibraryError(f"there is no file or folder {path}")
         if path.is_file() and not _is_audio(path):
-            raise LibraryError(f"{path} is no audio file ({', '.join(sorted(AUDIO_ENDINGS))})")
+            raise LibraryError(f"{path} is not an audio file ({', '.join(sorted(AUDIO_ENDINGS))})")
         files = sorted(walk_files(path, tell)) if path.is_dir() else [path]
         found.update(dict.fromkeys(file for file in files if _is_audio(file)))
     if not found:
@@ -188,7 +188,7 @@ def _is_audio(path: Path) -> bool:
 
 
 def sounds_same(one: Path, other: Path) -> bool:
-    """Tell whether two files hold the same recording, whatever their formats."""
+    """Return whether two files hold the same recording, whatever their formats."""
     from songrec.sound.audio import load_audio
     from songrec.sound.mel import mel_picture
 
@@ -212,7 +212,7 @@ def _shifts() -> Iterator[tuple[int, int]]:
 
 
 def _bring(source: Path, final: Path, how: How) -> None:
-    """Let `final` appear whole."""
+    """Copy or link a file to `final`, complete or not at all."""
     with atomic_path(final, durable=how != "link") as part:
         if how == "link":
             part.symlink_to(source.resolve())

@@ -1,4 +1,4 @@
-"""What a music file says about itself."""
+"""The tags of audio files."""
 
 import struct
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _GENRE_KEYS = ("genre", "TCON")
 
 
 def song_name(path: Path) -> str:
-    """Return "artist - title" from the tags; where one of them is missing, the file's stem."""
+    """Return "artist - title" from the tags; the file's stem if one of them is missing."""
     artist, title = read_tags(path)
     if artist and title:
         return join_name(artist, title)
@@ -37,12 +37,12 @@ def read_labels(path: Path) -> tuple[str, str, str]:
 
 
 def _tags_of(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():  # a pipe or a device might be read for ever
+    if not path.is_file():  # reading a pipe or a device may never end
         return {}
     try:
         file = mutagen.File(path, easy=True)
     except (mutagen.MutagenError, ValueError, LookupError, struct.error, EOFError):
-        # Tags that cannot be read are no reason to refuse music that perhaps can.
+        # Unreadable tags are no reason to refuse audio that may be readable.
         return {}
     return {} if file is None or file.tags is None else file.tags
 

@@ -64,7 +64,7 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """Tell whether all epochs are done."""
+        """Return whether all epochs are done."""
         return len(self.history) >= self.settings.epochs
 
     @property
@@ -148,7 +148,7 @@ class Trainer:
 
     @torch.inference_mode()
     def _gives_numbers(self, slices: np.ndarray) -> bool:
-        """Tell whether the network, after its last step, still gives finite numbers."""
+        """Return whether the network, after its last step, still gives finite numbers."""
         self.classifier.eval()
         return bool(torch.isfinite(self.classifier(to_input(slices, self.device))).all())
 

@@ -1,1 +1,1 @@
-"""What comes over the network: archives, Spotify through spotdl, tables of tracks."""
+"""Downloads: FMA and Debian, Spotify through spotdl, tables of tracks."""

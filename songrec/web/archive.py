@@ -1,4 +1,4 @@
-"""Zips, on disk or on a server: looked through before anything is taken out."""
+"""Zips, on disk or on a server, checked before anything is unpacked."""
 
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -14,10 +14,10 @@ from songrec.errors import ArchiveError, DownloadError
 from songrec.files import atomic_path
 from songrec.web import download
 
-# A song or a table shrinks a few times at most; a bomb shrinks thousands of times.
+# Songs and tables compress a few times at most; a zip bomb compresses thousands of times.
 MAX_RATIO = 100
 _HARMLESS_BYTES = 1 << 20
-# bzip2 grows by up to 20,000 times and zipfile decompresses at once what it read at once.
+# bzip2 expands up to 20,000 times, and zipfile decompresses each block it reads at once.
 _READ_BYTES = 1 << 13
 _SYMLINK = 0o120000
 
@@ -28,25 +28,25 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     Raises
     ------
     ArchiveError
-        If it is no zip, or holds a name that would leave its folder.
+        If it is not a zip, or holds a name outside its folder.
     """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise ArchiveError(
-            f"{path} is no zip that can be read ({error}); delete it and run the same command again"
+            f"{path} is not a readable zip ({error}); delete it and run the same command again"
         ) from error
     _check_names(archive, str(path))
     return archive
 
 
 def open_remote_zip(url: str) -> zipfile.ZipFile:
-    """Open a zip on a server; what is read from it comes by range requests.
+    """Open a zip on a server; reading it sends range requests.
 
     Raises
     ------
     ArchiveError
-        If it is no zip, or holds a name that would leave its folder.
+        If it is not a zip, or holds a name outside its folder.
     DownloadError
         If it is not there, or the server does not answer range requests.
     """
@@ -77,20 +77,22 @@ def open_remote_zip(url: str) -> zipfile.ZipFile:
             "same command again"
         ) from error
     except (zipfile.BadZipFile, remotezip.RemoteZipError, EOFError) as error:
-        raise ArchiveError(f"{url} is no zip that can be read ({error})") from error
+        raise ArchiveError(f"{url} is not a readable zip ({error})") from error
     _check_names(archive, url)
     return archive
 
 
 def _check_names(archive: zipfile.ZipFile, where: str) -> None:
-    """Refuse a zip with a name outside its folder: whoever made it meant no good."""
+    """Refuse a zip that holds a link or a name outside its folder: it is malicious."""
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")
         drive = ":" in name.partition("/")[0]
         if name.startswith("/") or drive or ".." in PurePosixPath(name).parts:
-            raise ArchiveError(f"{where} holds the unsafe name {info.filename!r}; nothing is taken")
+            raise ArchiveError(
+                f"{where} holds the unsafe name {info.filename!r}; nothing was unpacked"
+            )
         if info.external_attr >> 16 & 0o170000 == _SYMLINK:
-            raise ArchiveError(f"{where} holds the link {info.filename!r}; nothing is taken")
+            raise ArchiveError(f"{where} holds the link {info.filename!r}; nothing was unpacked")
 
 
 def check_sizes(members: Iterable[zipfile.ZipInfo], max_bytes: int, where: str) -> int:
@@ -99,7 +101,7 @@ def check_sizes(members: Iterable[zipfile.ZipInfo], max_bytes: int, where: str) 
     Raises
     ------
     ArchiveError
-        If one of them is larger than `max_bytes` or packed too well to be true.
+        If one of them is larger than `max_bytes` or is compressed suspiciously well.
     """
     total_bytes = 0
     for info in members:
@@ -107,7 +109,7 @@ def check_sizes(members: Iterable[zipfile.ZipInfo], max_bytes: int, where: str) 
         if info.file_size > max_bytes or too_dense:
             raise ArchiveError(
                 f"{where}: {info.filename} would grow from {info.compress_size} to "
-                f"{info.file_size} bytes, which looks like a zip bomb; nothing is taken"
+                f"{info.file_size} bytes, which looks like a zip bomb; nothing was unpacked"
             )
         total_bytes += info.file_size
     return total_bytes
@@ -121,7 +123,7 @@ def chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Itera
     ArchiveError
         If it is damaged.
     DownloadError
-        If it is on a server and the line breaks.
+        If it is on a server and the connection breaks.
     """
     n_bytes = 0
     try:
@@ -132,9 +134,11 @@ def chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Itera
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise ArchiveError(f"{where}: {info.filename} is damaged ({error})") from error
     except (remotezip.RemoteZipError, urllib3.exceptions.HTTPError) as error:
-        raise DownloadError(f"{where}: the line broke at {info.filename} ({error})") from error
+        raise DownloadError(
+            f"{where}: the connection broke at {info.filename} ({error})"
+        ) from error
     except OSError as error:
-        # bz2 reports broken data as an OSError without a number; the rest are the disk's.
+        # bz2 reports broken data as an OSError without errno; the others come from the disk.
         if error.errno is not None:
             raise
         raise ArchiveError(f"{where}: {info.filename} is damaged ({error})") from error

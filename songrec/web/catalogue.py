@@ -21,7 +21,7 @@ URL = (
     "https://huggingface.co/datasets/maharshipandya/spotify-tracks-dataset/resolve/main/dataset.csv"
 )
 _ENDINGS = ("", ".gz", ".bz2", ".xz", ".zip")
-# What pandas and the decompressors raise at a file that is no CSV, is damaged or is cut off;
+# What pandas and the decompressors raise for a file that is not CSV, damaged or truncated;
 # pandas' own errors and a zip of several files are ValueErrors.
 _UNREADABLE = (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 _TEXT_COLUMNS = ("track_id", "artists", "album_name", "track_name", "track_genre")
@@ -30,7 +30,7 @@ _COLUMNS = (*_TEXT_COLUMNS, "duration_ms", "explicit")
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What to draw: it names a sample, so that the same command goes on with it.
+    """What to draw. It identifies a sample, so that the same command continues it.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Wish:
     genres
         Only these; all if empty.
     limit
-        Most songs of all genres together; None for no limit.
+        Maximum number of songs over all genres; None for no limit.
     """
 
     per_genre: int
@@ -74,7 +74,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     Raises
     ------
     LibraryError
-        If it is missing, is no CSV, or lacks a column.
+        If it is missing, is not CSV, or lacks a column.
     """
     try:
         # A band may be called "None" or "NA": no text means "missing" here.
@@ -120,12 +120,12 @@ def draw(
     left_out
         Track ids not to draw.
     is_there
-        Tells whether a song of that name is in the library.
+        Returns whether a song of that name is in the library.
 
     Returns
     -------
     list of Entry
-        In an order that mixes the genres. A genre that has too few gives what it has.
+        In an order that mixes the genres. A genre with too few songs gives all it has.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def draw(
     rng = np.random.default_rng(wish.seed)
     taken_ids, taken_names = set(left_out), set[str]()
     chosen: list[tuple[float, Entry]] = []
-    # Genres with few songs of their own choose first, else the others take them away.
+    # Genres with the fewest songs choose first, else larger ones take songs they share.
     genres = sorted(wish.genres or by_genre, key=lambda g: by_genre[g]["track_name"].nunique())
     for genre in genres:
         rows = by_genre[genre]

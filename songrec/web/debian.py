@@ -13,7 +13,7 @@ _STDERR_TAIL = 200
 
 
 def can_download() -> bool:
-    """Tell whether this machine has what it takes to get Debian's packages.
+    """Return whether this machine can download packages from Debian's archive.
 
     As root it also fetches the list of packages, which a new machine does not have yet. Where
     that comes to no end, neither would a package.
@@ -53,7 +53,7 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
             command, cwd=folder, check=False, capture_output=True, text=True, timeout=_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
-        raise DownloadError(f"{command[0]} did not come to an end in {_TIMEOUT_S:.0f} s") from error
+        raise DownloadError(f"{command[0]} did not finish in {_TIMEOUT_S:.0f} s") from error
 
 
 def _last_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Big files from the web: resumed where the line broke, checked before anybody sees them."""
+"""Large downloads: resumed after a broken connection, verified before they appear."""
 
 import contextlib
 import dataclasses
@@ -32,7 +32,7 @@ HEADERS = {
 
 
 class _BrokenLineError(Exception):
-    """An answer that another try may better; `wait_s` if the server named a time."""
+    """A failure that may pass with another try; `wait_s` if the server named a time."""
 
     def __init__(self, message: str, wait_s: float | None = None) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class _Note:
 
     @classmethod
     def read(cls, path: Path) -> "_Note | None":
-        """Return the note; None if there is none that can be read."""
+        """Return the note; None if there is none or it cannot be read."""
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -69,7 +69,7 @@ def download(
     space_factor: float = 1.0,
     quiet: bool = False,
 ) -> None:
-    """Bring `url` to `final`, which appears only when it is complete and its SHA-1 is right.
+    """Download `url` to `final`, which appears only when complete and with the right SHA-1.
 
     What has come so far stays beside it as `<name>.part`; the next call goes on from there if
     the server still has the same file and answers range requests, else it starts over.
@@ -77,13 +77,13 @@ def download(
     Parameters
     ----------
     url
-        Where it is.
+        Its address.
     final
-        Where it goes. A file already there is only checked.
+        Where to put it. A file already there is only verified.
     sha1
-        What its SHA-1 must be; None to take what comes.
+        Its expected SHA-1; None to skip the check.
     space_factor
-        How many times its size must be free on the disk (2 if it will be unpacked beside).
+        Free space needed, as a multiple of its size (2 if it will be unpacked next to it).
     quiet
         Show no bar.
 
@@ -93,7 +93,7 @@ def download(
         If it is not there, the line breaks `MAX_TRIES` times without a byte of progress, the
         server asks to wait for longer than `MAX_WAIT_S`, or the SHA-1 is wrong.
     DiskFullError
-        If there is not room enough; told before the download where the size is known.
+        If there is not enough space; raised before the download if the size is known.
     """
     if final.exists():
         _check_sha1(final, url, sha1, quiet=quiet)
@@ -166,20 +166,22 @@ def _fetch_rest(
         if total_bytes is not None:
             check_space(part.parent, int(total_bytes * space_factor) - have_bytes, url)
         try:
-            # The old note must not vouch for bytes of another file.
+            # The old note must not be used for the bytes of another file.
             if not have_bytes:
                 part.unlink(missing_ok=True)
             _Note(url, total_bytes, _validator(answer)).write(note_path)
             bar.reset(total_bytes)
             bar.update(have_bytes)
             with part.open("ab") as sink:
-                # Nothing is held back: what has come is on disk when the line breaks.
+                # Unbuffered: what has arrived is on disk when the connection breaks.
                 while chunk := answer.raw.read1(_CHUNK_BYTES):
                     sink.write(chunk)
                     sink.flush()
                     bar.update(len(chunk))
         except urllib3.exceptions.HTTPError as error:
-            raise _BrokenLineError(f"the line broke at byte {_size(part)}: {error}") from error
+            raise _BrokenLineError(
+                f"the connection broke at byte {_size(part)}: {error}"
+            ) from error
         except OSError as error:
             raise_if_full(error, part)
             raise
@@ -223,7 +225,7 @@ def _retry_after_s(answer: requests.Response) -> float | None:
 
 
 def _wait(error: Exception, n_failures: int, url: str) -> None:
-    """Sleep before the next try: as long as the server says, else twice as long each time."""
+    """Sleep before the next try: as long as the server asks, else twice as long each time."""
     asked_s = getattr(error, "wait_s", None)
     if asked_s is not None and asked_s > MAX_WAIT_S:
         raise DownloadError(
@@ -234,7 +236,7 @@ def _wait(error: Exception, n_failures: int, url: str) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the innermost cause, which the libraries wrap in others: "Connection refused", say."""
+    """Return the innermost cause, which the libraries wrap in others: e.g. "Connection refused"."""
     causes = (error.__cause__, getattr(error, "reason", None), *error.args, error.__context__)
     inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
     if inner is not None:
@@ -250,7 +252,7 @@ def _size(path: Path) -> int:
 
 
 def check_space(folder: Path, needed_bytes: int, what: str) -> None:
-    """Refuse what cannot fit.
+    """Refuse what does not fit on the disk.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The Free Music Archive's "small" set: its two zips, its table of tracks, its layout here."""
+"""The "small" set of the Free Music Archive: its two zips, its table of tracks, its layout here."""
 
 import csv
 import dataclasses
@@ -33,7 +33,7 @@ _TRACKS_MEMBER = "fma_metadata/tracks.csv"
 _MAX_TABLE_BYTES = 1 << 30
 _MAX_SONG_BYTES = 1 << 26
 _MEMBER_TRIES = 3
-# A biography in the table is longer than csv's default limit of a field.
+# Some biographies in the table exceed csv's default field size limit.
 _MAX_FIELD_CHARACTERS = 1 << 24
 
 
@@ -53,7 +53,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Track))
 
 
 def read_tracks(lines: Iterable[str], where: str) -> list[Track]:
-    """Read the tracks of the small set out of FMA's `tracks.csv`, sorted by song.
+    """Read the tracks of the small set from FMA's `tracks.csv`, sorted by song.
 
     Parameters
     ----------
@@ -96,20 +96,20 @@ def read_tracks(lines: Iterable[str], where: str) -> list[Track]:
 
 
 def song_name(track_id: int) -> str:
-    """Return where a track sits: 2 -> "000/000002".
+    """Return the path of a track below `songs/`: 2 -> "000/000002".
 
     Raises
     ------
     ValueError
-        If the id is none of FMA's.
+        If the id is not one of FMA's.
     """
     if not 0 <= track_id <= 999_999:
-        raise ValueError(f"{track_id} is no FMA track id")
+        raise ValueError(f"{track_id} is not an FMA track id")
     return f"{track_id // 1000:03d}/{track_id:06d}"
 
 
 def tracks_in_zip(tables: zipfile.ZipFile, where: str, *, quiet: bool) -> list[Track]:
-    """Read the tracks of the small set out of FMA's zip of tables, whatever its place."""
+    """Read the tracks of the small set from FMA's zip of tables, on disk or on a server."""
     try:
         info = tables.getinfo(_TRACKS_MEMBER)
     except KeyError as error:
@@ -173,7 +173,7 @@ def pick(tracks: Iterable[Track], per_genre: int) -> list[Track]:
 
 
 def song_path(database: Database, track: Track) -> Path:
-    """Return where the clip of `track` goes."""
+    """Return the path of the clip of `track`."""
     return database.songs_dir / f"{track.song}.mp3"
 
 
@@ -185,7 +185,7 @@ def missing(database: Database, tracks: Iterable[Track]) -> list[Track]:
 class TrackList:
     """The 8,000 tracks of the small set as they were read from one address, kept as JSON.
 
-    It spares the second run 342 MiB of tables, and tells which songs are still missing.
+    It saves later runs 342 MiB of tables, and shows which songs are still missing.
     """
 
     def __init__(self, database: Database, base_url: str) -> None:
@@ -193,7 +193,7 @@ class TrackList:
         self.base_url = base_url
 
     def read(self) -> list[Track] | None:
-        """Return the tracks; None if they were not read from this address yet."""
+        """Return the tracks; None if they have not been read from this address yet."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             if content["url"] == self.base_url:
@@ -203,7 +203,7 @@ class TrackList:
         return None
 
     def write(self, tracks: Iterable[Track]) -> None:
-        """Keep the tracks."""
+        """Store the tracks."""
         content = {
             "url": self.base_url,
             "tracks": [dataclasses.astuple(track) for track in tracks],
@@ -215,7 +215,7 @@ class TrackList:
 def unpack(
     songs_zip: zipfile.ZipFile, where: str, database: Database, tracks: list[Track], *, quiet: bool
 ) -> None:
-    """Write the clips of `tracks` out of a zip on disk; those it lacks stay missing."""
+    """Unpack the clips of `tracks` from a zip on disk; those not in it stay missing."""
     members = _members(songs_zip, where, database, tracks)
     with _song_bar(len(members), quiet=quiet) as bar:
         for track, info in members:
@@ -224,7 +224,7 @@ def unpack(
 
 
 def fetch(url: str, database: Database, tracks: list[Track], *, jobs: int, quiet: bool) -> None:
-    """Write the clips of `tracks` out of a zip on a server, by range requests.
+    """Fetch the clips of `tracks` from a zip on a server, by range requests.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def fetch(url: str, database: Database, tracks: list[Track], *, jobs: int, quiet
 def _members(
     songs_zip: zipfile.ZipFile, where: str, database: Database, tracks: list[Track]
 ) -> list[tuple[Track, zipfile.ZipInfo]]:
-    """Match tracks with members in the zip's order; check sizes and room before any is taken."""
+    """Match tracks with members in the zip's order; check sizes and free space first."""
     by_name = {info.filename: info for info in songs_zip.infolist()}
     members = [
         (track, by_name[name])
@@ -291,7 +291,7 @@ def write_table(database: Database, tracks: Iterable[Track]) -> None:
     Raises
     ------
     LibraryError
-        If there is a table that cannot be read: it may be somebody's own.
+        If there is a table that cannot be read: it may be the user's own.
     """
     path = database.tracks_csv
     with FileLock(path.with_name(".tracks.lock")):
@@ -318,7 +318,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     Raises
     ------
     LibraryError
-        If there is a table that cannot be read: it may be somebody's own.
+        If there is a table that cannot be read: it may be the user's own.
     """
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
@@ -326,11 +326,13 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except FileNotFoundError:
         return list(COLUMNS), []
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LibraryError(f"{path} cannot be read as CSV ({error}); mend or remove it") from error
+        raise LibraryError(
+            f"{path} cannot be read as CSV ({error}); repair or remove it"
+        ) from error
     fields = list(reader.fieldnames or [])
     if "song" not in fields or any(None in row for row in rows):
-        raise LibraryError(f"{path} is no table with a column 'song'; mend or remove it")
+        raise LibraryError(f"{path} has no column 'song'; repair or remove it")
     if len(set(fields)) < len(fields):
-        raise LibraryError(f"{path} has two columns of one name; rename or remove one of them")
+        raise LibraryError(f"{path} has two columns of the same name; rename or remove one of them")
     fields += [column for column in COLUMNS if column not in fields]
     return fields, [{name: value or "" for name, value in row.items()} for row in rows]

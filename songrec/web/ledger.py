@@ -1,4 +1,4 @@
-"""The tracks asked of Spotify, those that came, those that failed: `song_db/downloads.db`."""
+"""The state of every Spotify track that was asked for: `song_db/downloads.db`."""
 
 import contextlib
 import dataclasses
@@ -58,12 +58,12 @@ _ENTRY_COLUMNS = ", ".join(field.name for field in dataclasses.fields(Entry))
 
 
 class Ledger:
-    """Remembers each track's state; every change is on disk when the call returns.
+    """Stores the state of each track; every change is on disk when the call returns.
 
     Parameters
     ----------
     dry_run
-        Work on a copy in memory: nothing is written, and what is not there is not made.
+        Work on a copy in memory and write nothing.
     """
 
     def __init__(self, path: Path, *, dry_run: bool = False) -> None:
@@ -87,9 +87,9 @@ class Ledger:
         self._db.close()
 
     def _translated(self) -> contextlib.AbstractContextManager[None]:
-        """Turn SQLite's errors into ours; a damaged file is put aside by hand.
+        """Turn SQLite's errors into ours; the user must move a damaged file away.
 
-        With it only the track ids and the memory of failed tracks are lost.
+        Only track ids and the list of failed tracks are lost with it.
         """
         aside = self.path.with_name(f"{self.path.name}.damaged")
         return translated(self.path, Advice("mv", (str(self.path), str(aside))), again())
@@ -109,7 +109,7 @@ class Ledger:
         return row[0] if row else None
 
     def wanted(self, sample: str) -> list[Entry]:
-        """Return the tracks of a sample that have neither come nor failed, as they were drawn."""
+        """Return the tracks of a sample that have neither come nor failed, in the order drawn."""
         query = (
             f"select {_ENTRY_COLUMNS} from tracks "  # noqa: S608
             "where state = 'wanted' and sample = ? order by rowid"
@@ -122,7 +122,7 @@ class Ledger:
         ]
 
     def want(self, entries: Iterable[Entry], sample: str) -> None:
-        """Remember a sample before its first track is fetched."""
+        """Store a sample before its first track is fetched."""
         marks = ", ".join("?" for _ in dataclasses.fields(Entry))
         query = (
             f"insert into tracks ({_ENTRY_COLUMNS}, state, sample) "  # noqa: S608
@@ -135,7 +135,7 @@ class Ledger:
     def retry_failed(self, sample: str, genres: Collection[str]) -> None:
         """Want the failed tracks of these genres (all if none) again, as part of `sample`.
 
-        Not those that only a link is known of: nothing could be looked for.
+        Tracks of which only the link is known are left out: there is nothing to search for.
         """
         query = (
             "update tracks set state = 'wanted', sample = ?, reason = '' "
@@ -147,15 +147,15 @@ class Ledger:
             self._db.execute(query, (sample, *genres))
 
     def came(self, entry: Entry, file: str) -> None:
-        """Remember that a track is in `songs/` as `file`."""
+        """Record that a track is in `songs/` as `file`."""
         self._settle(entry, "came", file, "")
 
     def failed(self, entry: Entry, reason: str) -> None:
-        """Remember that a track failed, and why."""
+        """Record that a track failed, and why."""
         self._settle(entry, "failed", "", reason)
 
     def want_again(self, entry: Entry) -> None:
-        """Take back that a track failed; it belongs to its sample again."""
+        """Undo `failed`: the track belongs to its sample again."""
         query = "update tracks set state = 'wanted', reason = '' where track_id = ?"
         with self._translated(), self._db:
             self._db.execute(query, (entry.track_id,))
@@ -172,7 +172,7 @@ class Ledger:
             self._db.execute(query, (*dataclasses.astuple(entry), state, file, reason))
 
     def forget_gone(self, exists: Callable[[str], bool]) -> None:
-        """Forget the tracks whose file is no longer there: the folder is the truth."""
+        """Drop the tracks whose file is gone: the folder decides."""
         with self._translated(), self._db:
             rows = self._db.execute("select track_id, file from tracks where state = 'came'")
             gone = [(track_id,) for track_id, file in rows.fetchall() if not exists(file)]

@@ -1,4 +1,4 @@
-"""spotdl as a subprocess: what it is asked, what it brought, and what its words mean.
+"""spotdl as a subprocess: its arguments, its files, and the meaning of its output.
 
 Its exit status says nothing (0 when every track failed), so what counts is the files.
 """
@@ -22,7 +22,7 @@ from songrec.errors import RateLimitError, SpotdlError
 from songrec.files import raise_if_full
 from songrec.web.ledger import Entry
 
-# Waits up to this long are sat out; a longer one ("86400") ends the run.
+# Shorter waits are waited out; a longer one ("86400") ends the run.
 MAX_WAIT_S = 120.0
 _MAX_WAITS = 3
 _START_TIMEOUT_S = 120.0
@@ -37,7 +37,7 @@ _TRANSIENT = re.compile(
 )
 SETUP = Advice("make", ("setup",))
 UPDATE = Advice("pip", ("install", "--upgrade", "spotdl", "yt-dlp"))
-# What ends a run when nothing came; first match counts. The words are spotdl's and yt-dlp's.
+# What ends a run when nothing was downloaded; the first match counts. Words of spotdl, yt-dlp.
 _CAUSES = (
     (
         re.compile(r"FFmpegError: FFmpeg is not installed|ffmpeg is not installed", re.IGNORECASE),
@@ -70,7 +70,7 @@ _UNKNOWN_TRACK = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one call of spotdl brought.
+    """The result of one call of spotdl.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Result:
     songs
         Track id -> what spotdl says about the song.
     reasons
-        Track id -> why it has no file, where spotdl says so.
+        Track id -> why it has no file, if spotdl says.
     last_words
         The last line that looks like an error, for tracks without a reason of their own.
     """
@@ -95,7 +95,7 @@ class Result:
 
 
 def is_transient(reason: str) -> bool:
-    """Tell whether a reason for failure will pass by itself."""
+    """Return whether a reason for failure will pass by itself."""
     return _TRANSIENT.search(reason) is not None
 
 
@@ -129,18 +129,20 @@ def list_songs(url: str, folder: Path) -> list[Entry]:
     Raises
     ------
     SpotdlError
-        If there are none, or spotdl cannot work here and now.
+        If there are none, or spotdl cannot work.
     """
-    told = _run_patiently(["save", url, "--save-file", "list.spotdl"], folder, n_songs=1)
+    output = _run_patiently(["save", url, "--save-file", "list.spotdl"], folder, n_songs=1)
     songs = _read_songs(folder / "list.spotdl")
     if not songs:
-        _raise_cause(told)
-        raise SpotdlError(f"no songs came for {url} ({_last_words(told)}); is the link right?")
+        _raise_cause(output)
+        raise SpotdlError(
+            f"spotdl found no songs for {url} ({_last_words(output)}); is the link right?"
+        )
     return list(songs.values())
 
 
 def fetch(wanted: str | Sequence[Entry], folder: Path) -> Result:
-    """Download a track by its link, or several that are known by name; sits out short waits.
+    """Download a track by its link, or several by name; waits out short pauses.
 
     Parameters
     ----------
@@ -153,9 +155,9 @@ def fetch(wanted: str | Sequence[Entry], folder: Path) -> Result:
     Raises
     ------
     RateLimitError
-        If nothing came and the service asks to wait for long.
+        If nothing came and the service asks for a long pause.
     SpotdlError
-        If nothing came for a cause that the next track would meet too.
+        If nothing came, for a reason that also affects the next track.
     """
     if isinstance(wanted, str):
         query, n_songs = wanted, 1
@@ -165,21 +167,23 @@ def fetch(wanted: str | Sequence[Entry], folder: Path) -> Result:
         (folder / query).write_text(json.dumps(records), encoding="utf-8")
     arguments = ["download", query, "--output", "{track-id}.{output-ext}", "--format", "mp3"]
     arguments += ["--save-errors", "errors.txt", "--save-file", "came.spotdl"]
-    told = _run_patiently(arguments, folder, n_songs)
+    output = _run_patiently(arguments, folder, n_songs)
     errors = _read_text(folder / "errors.txt")
     files = {path.stem: path for path in sorted(folder.glob("*.mp3"))}
     if len(files) < n_songs:
-        _raise_if_full(told + errors, folder)
+        _raise_if_full(output + errors, folder)
     if not files:
-        _raise_cause(told + errors)
+        _raise_cause(output + errors)
     reasons = {
         match[1]: _clean(match[2]) for match in re.finditer(r"/track/(\w{22})\S* - (.+)", errors)
     }
-    return Result(files, _read_songs(folder / "came.spotdl"), reasons, _last_words(errors or told))
+    return Result(
+        files, _read_songs(folder / "came.spotdl"), reasons, _last_words(errors or output)
+    )
 
 
 def _record(entry: Entry) -> dict[str, Any]:
-    """Return a track as spotdl keeps it; a None would make it ask Spotify for the rest."""
+    """Return a track in spotdl's format; a None would make it ask Spotify for the rest."""
     artists = entry.artists.split(";")
     return {
         "name": entry.title,
@@ -207,13 +211,13 @@ def _record(entry: Entry) -> dict[str, Any]:
 
 
 def _run_patiently(arguments: list[str], folder: Path, n_songs: int) -> str:
-    """Run spotdl, again after a short wait if it was told to come back; return its output."""
+    """Run spotdl, repeatedly if the service asks for a short pause; return its output."""
     n_waits = 0
     while True:
-        told = _run(arguments, folder, n_songs)
-        match = _RATE_LIMIT.search(told + _read_text(folder / "errors.txt"))
+        output = _run(arguments, folder, n_songs)
+        match = _RATE_LIMIT.search(output + _read_text(folder / "errors.txt"))
         if match is None or list(folder.glob("*.mp3")) or (folder / "list.spotdl").exists():
-            return told
+            return output
         wait_s = float(match[1])
         n_waits += 1
         if wait_s > MAX_WAIT_S or n_waits > _MAX_WAITS:
@@ -225,8 +229,8 @@ def _run_patiently(arguments: list[str], folder: Path, n_songs: int) -> str:
 def _rate_limit(wait_s: float) -> RateLimitError:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + wait_s))
     return RateLimitError(
-        f"Spotify limits how much may be asked and says: retry after {wait_s:.0f} s. "
-        f"Run the same command again after {when}; what came is kept"
+        f"Spotify limits the number of requests and says: retry after {wait_s:.0f} s. "
+        f"Run the same command again after {when}; finished songs are kept"
     )
 
 
@@ -236,15 +240,15 @@ def _run(arguments: list[str], folder: Path, n_songs: int) -> str:
     Raises
     ------
     RateLimitError
-        As soon as it says that it is going to sleep for long.
+        As soon as it announces a long pause.
     """
     log = folder / "spotdl.log"
     command = [find_spotdl(), *arguments]
-    # A width of its own: spotdl breaks its lines at the terminal's, in the middle of words.
+    # A fixed width: at the terminal's, spotdl breaks lines in the middle of words.
     env = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000", "TERM": "dumb"}
     deadline_s = time.monotonic() + _START_TIMEOUT_S + _SONG_TIMEOUT_S * n_songs
     with log.open("wb") as sink:
-        # A session of its own: Ctrl-C comes to us, and we end spotdl together with its ffmpeg.
+        # A session of its own: we get Ctrl-C, and stop spotdl together with its ffmpeg.
         child = subprocess.Popen(
             command,
             cwd=folder,
@@ -254,7 +258,7 @@ def _run(arguments: list[str], folder: Path, n_songs: int) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    told_at_end = ""
+    output_at_end = ""
     try:
         while child.poll() is None:
             time.sleep(_POLL_S)
@@ -262,18 +266,18 @@ def _run(arguments: list[str], folder: Path, n_songs: int) -> str:
             if match and float(match[1]) > MAX_WAIT_S:
                 raise _rate_limit(float(match[1]))
             if time.monotonic() > deadline_s:
-                told_at_end = f"\nerror: timed out after {n_songs} songs' time"
+                output_at_end = f"\nerror: timed out after {n_songs} songs' time"
                 break
     finally:
         if child.poll() is None:
             _stop(child)
-            # What it was at may be half written, and half an mp3 looks like a whole one.
+            # The current song may be incomplete, and half an mp3 looks like a whole one.
             _remove_unfinished(folder)
-    return _read_text(log) + told_at_end
+    return _read_text(log) + output_at_end
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End spotdl and what it started."""
+    """Stop spotdl and its child processes."""
     for kind in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, kind)
@@ -287,7 +291,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove songs without spotdl's tag of their origin, which it writes last."""
+    """Remove songs without spotdl's origin tag, which it writes last."""
     import mutagen.id3
 
     for path in folder.glob("*.mp3"):
@@ -320,21 +324,21 @@ def _read_songs(path: Path) -> dict[str, Entry]:
         return {}
 
 
-def _raise_if_full(told: str, folder: Path) -> None:
-    """Raise `DiskFullError` if that is why songs are missing; ffmpeg's words do not reach us."""
-    if "No space left" in told or shutil.disk_usage(folder).free < _FULL_BYTES:
+def _raise_if_full(output: str, folder: Path) -> None:
+    """Raise `DiskFullError` if that is why songs are missing; spotdl hides ffmpeg's message."""
+    if "No space left" in output or shutil.disk_usage(folder).free < _FULL_BYTES:
         raise_if_full(OSError(errno.ENOSPC, "No space left on device"), folder)
 
 
-def _raise_cause(told: str) -> None:
+def _raise_cause(output: str) -> None:
     for pattern, cause, advice in _CAUSES:
-        if pattern.search(told):
+        if pattern.search(output):
             raise SpotdlError(f"nothing came: {cause}", advice)
 
 
-def _last_words(told: str) -> str:
-    """Return the most telling line: the last one that names an error, else the last."""
-    lines = [line.strip(" │╭╰─╮╯") for line in told.splitlines()]
+def _last_words(output: str) -> str:
+    """Return the most informative line: the last one that names an error, else the last."""
+    lines = [line.strip(" │╭╰─╮╯") for line in output.splitlines()]
     lines = [line for line in lines if line]
     errors = [line for line in lines if re.search(r"\w(Error|Exception)\b|error", line)]
     text = (errors or lines or ["spotdl said nothing"])[-1]

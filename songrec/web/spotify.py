@@ -26,17 +26,17 @@ class Link:
 
     @property
     def url(self) -> str:
-        """The plain link, which spotdl takes."""
+        """The plain link, which spotdl accepts."""
         return f"https://open.spotify.com/{self.kind}/{self.id}"
 
 
 def is_track_id(text: str) -> bool:
-    """Tell whether a text can be a track's id; only such a text may become part of a path."""
+    """Return whether a text can be a track's id; only such a text may become part of a path."""
     return _ID.match(text) is not None
 
 
 def is_link(text: str) -> bool:
-    """Tell whether a text is a link to Spotify, not a name or a path."""
+    """Return whether a text is a link to Spotify, not a name or a path."""
     place = text.strip().removeprefix("https://").removeprefix("http://")
     return place.startswith("spotify:") or place.partition("/")[0].lower() in _HOSTS | _SHORT_HOSTS
 
@@ -70,7 +70,7 @@ def _read_plain(plain: str, text: str) -> Link:
             f"{text!r} is not a link to Spotify; it should look like "
             "https://open.spotify.com/track/... or spotify:track:..."
         )
-    # Other parts may stand before: intl-de, embed, and the owner of an old playlist.
+    # Other parts may come first: intl-de, embed, and the owner of an old playlist.
     kind, name = (parts[-2], parts[-1]) if len(parts) >= 2 else ("", "")
     for known in get_args(Kind):
         if kind == known and _ID.match(name):

@@ -35,7 +35,7 @@ def test_a_track_goes_through(data, bin_folder, clip):
     assert fake_spotdl.calls(bin_folder)[0][:2] == ["download", TRACK_URL]
 
     again = add(data, "-u", TRACK_URL, env=env)
-    assert "0 came, 1 already there" in again.stderr
+    assert "0 added, 1 already there" in again.stderr
     assert again.stdout == done.stdout
     assert len(fake_spotdl.calls(bin_folder)) == 1, "what is there is not asked for"
 
@@ -71,7 +71,7 @@ def test_a_track_is_decoded_once(data, tmp_path, bin_folder, clip, monkeypatch):
     ids = [f"{number:022d}" for number in range(3)]
     env = fake_spotdl.install(bin_folder, clip, album=ids)
     done = add(data, ALBUM_URL, "--all", env=env)
-    assert "songs: 3 came" in done.stderr
+    assert "songs: 3 added" in done.stderr
     assert "specs: 3 done, 0 already there, 0 skipped" in done.stderr
     assert len(decoded.read_text().splitlines()) == 3
     add(data, write_tune(tmp_path / "Bob - Two.mp3"))
@@ -96,15 +96,15 @@ def test_all_songs_of_an_album_go_through(data, bin_folder, clip):
     env = fake_spotdl.install(bin_folder, clip, album=ids, songs=songs, fail=ids[3:4])
     done = add(data, "-u", ALBUM_URL, "--all", env=env)
     assert done.returncode == 0, done.stderr
-    assert "songs: 13 came, 0 already there, 1 failed" in done.stderr
+    assert "songs: 13 added, 0 already there, 1 failed" in done.stderr
     assert "No results found for song: Song 03" in done.stderr
     assert len(names(data)) == 13
     assert len(list((data / "song_db" / "slices").glob("*/0000.png"))) == 13
     again = add(data, "-u", ALBUM_URL, "--all", env=env)
-    assert "0 came, 13 already there, 0 failed" in again.stderr
+    assert "0 added, 13 already there, 0 failed" in again.stderr
     env = fake_spotdl.install(bin_folder, clip, album=ids, songs=songs)
     third = add(data, "-u", ALBUM_URL, "--all", "--retry-skipped", env=env)
-    assert "1 came, 13 already there, 0 failed" in third.stderr
+    assert "1 added, 13 already there, 0 failed" in third.stderr
 
 
 def test_a_limit_on_an_album_goes_on_where_the_last_run_ended(data, bin_folder, clip):
@@ -113,7 +113,7 @@ def test_a_limit_on_an_album_goes_on_where_the_last_run_ended(data, bin_folder, 
     env = fake_spotdl.install(bin_folder, clip, album=ids, songs=songs)
     for n_there, n_came in ((0, 2), (2, 2), (4, 1)):
         done = add(data, "-u", ALBUM_URL, "--all", "--limit", "2", env=env)
-        assert f"songs: {n_came} came, {n_there} already there" in done.stderr
+        assert f"songs: {n_came} added, {n_there} already there" in done.stderr
 
 
 def test_hostile_names_from_spotify_stay_inside(data, bin_folder, clip):
@@ -133,7 +133,7 @@ def test_success_is_a_file_that_decodes(data, bin_folder, clip):
     env = fake_spotdl.install(bin_folder, clip, rubbish=[TRACK])
     done = add(data, "-u", TRACK_URL, env=env)
     assert done.returncode == 1
-    assert "what came is of no use" in done.stderr
+    assert "the download cannot be used" in done.stderr
     assert names(data) == []
 
 
@@ -171,7 +171,7 @@ def test_a_short_rate_limit_is_waited_for(data, bin_folder, clip):
     env = fake_spotdl.install(bin_folder, clip, once=once)
     done = add(data, "-u", TRACK_URL, env=env)
     assert done.returncode == 0, done.stderr
-    assert "songs: 1 came" in done.stderr
+    assert "songs: 1 added" in done.stderr
 
 
 def test_a_spotdl_that_hangs_is_ended(tmp_path, bin_folder, clip, monkeypatch):

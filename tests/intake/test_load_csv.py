@@ -89,7 +89,7 @@ def test_a_sample_comes_and_is_made_ready(data, bin_folder, clip):
     env = fake_spotdl.install(bin_folder, clip)
     done = load(data, "--per-genre", "3", env=env)
     assert done.returncode == 0, done.stderr
-    assert "songs: 9 came, 0 already there, 0 failed" in done.stderr
+    assert "songs: 9 added, 0 already there, 0 failed" in done.stderr
     assert f"recommender.py --data {data} -m Recommend" in done.stderr
     assert check_ledger_and_folders(data) == {"wanted": 0, "came": 9, "failed": 0}
     genres = [row["genre"] for row in ledger_rows(data)]
@@ -98,7 +98,7 @@ def test_a_sample_comes_and_is_made_ready(data, bin_folder, clip):
     assert all(name.startswith("Artist ") and ", Guest - Song " in name for name in names)
 
     more = load(data, "--per-genre", "3", env=env)
-    assert "songs: 9 came, 0 already there" in more.stderr
+    assert "songs: 9 added, 0 already there" in more.stderr
     assert check_ledger_and_folders(data) == {"wanted": 0, "came": 18, "failed": 0}
 
 
@@ -116,11 +116,11 @@ def test_failed_tracks_are_left_until_asked(data, bin_folder, clip):
     )
     n_calls = len(fake_spotdl.calls(bin_folder))
     again = load(data, env=env)
-    assert "songs: 0 came, 0 already there, 0 failed" in again.stderr
+    assert "songs: 0 added, 0 already there, 0 failed" in again.stderr
     assert len(fake_spotdl.calls(bin_folder)) == n_calls
     env = fake_spotdl.install(bin_folder, clip)
     third = load(data, "--retry-skipped", env=env)
-    assert "songs: 5 came, 0 already there, 0 failed" in third.stderr
+    assert "songs: 5 added, 0 already there, 0 failed" in third.stderr
     assert check_ledger_and_folders(data) == {"wanted": 0, "came": 12, "failed": 0}
 
 
@@ -137,7 +137,7 @@ def test_killed_twice_then_finished(data, bin_folder, clip):
     drawn = {row["track_id"] for row in ledger_rows(data)}
     done = load(data, *flags, env=env)
     assert done.returncode == 0, done.stderr
-    assert "songs drawn before" in done.stderr
+    assert "songs drawn earlier" in done.stderr
     counts = check_ledger_and_folders(data)
     assert counts["wanted"] == 0
     assert counts["came"] + counts["failed"] == 45
@@ -156,7 +156,7 @@ def test_ctrl_c_says_what_is_done_and_ends_spotdl(data, bin_folder, clip):
     child.send_signal(signal.SIGINT)
     _, told = child.communicate()
     assert child.returncode == 130
-    assert "songs: 0 came" in told
+    assert "songs: 0 added" in told
     assert "interrupted; run the same command to continue" in told
     assert "Traceback" not in told
     assert not list(data.rglob("*.part"))
@@ -233,7 +233,7 @@ def test_what_is_in_the_library_is_left_out(data, bin_folder, clip):
     write_tune(data / "song_db" / "songs" / "cid - two.flac", seed=5)
     env = fake_spotdl.install(bin_folder, clip)
     done = load(data, env=env)
-    assert "songs: 1 came, 0 already there, 0 failed" in done.stderr
+    assert "songs: 1 added, 0 already there, 0 failed" in done.stderr
     names = sorted(path.name.lower() for path in (data / "song_db" / "songs").iterdir())
     assert names in (
         ["ann, bob - one.mp3", "cid - two.flac"],
@@ -448,7 +448,7 @@ def test_two_runs_at_once(data, bin_folder, clip):
     wait_for(lambda: fake_spotdl.calls(bin_folder))
     second = load(data, env=env)
     assert second.returncode == 1
-    assert "another load_csv.py is at work" in second.stderr
+    assert "another load_csv.py is running" in second.stderr
     assert first.wait(60) == 0
     assert check_ledger_and_folders(data)["came"] == 8
 

@@ -36,7 +36,7 @@ def test_files_and_folders_come_in_and_go_through(data, tmp_path):
         assert (data / "song_db" / "specs" / f"{name}.png").exists()
         assert (data / "song_db" / "slices" / name / "0000.png").exists()
     assert f"recommender.py --data {data} -m Recommend 'Ann - One'" in done.stdout
-    assert "songs: 3 came, 0 already there, 0 failed" in done.stderr
+    assert "songs: 3 added, 0 already there, 0 failed" in done.stderr
     assert not leftovers(data)
 
 
@@ -47,7 +47,7 @@ def test_twice_adds_nothing(data, tmp_path):
     before = tree(data / "song_db" / "songs")
     done = add(data, "--file", tmp_path / "music")
     assert done.returncode == 0
-    assert "songs: 0 came, 3 already there, 0 failed" in done.stderr
+    assert "songs: 0 added, 3 already there, 0 failed" in done.stderr
     assert "specs: 0 done, 3 already there" in done.stderr
     assert tree(data / "song_db" / "songs") == before
 
@@ -56,7 +56,7 @@ def test_the_same_bytes_under_another_name_are_there(data, tmp_path):
     one = write_tune(tmp_path / "Ann - One.mp3")
     other = Path(shutil.copy(one, tmp_path / "Zoe - Nine.mp3"))
     done = add(data, "--file", one, other)
-    assert "1 came, 1 already there" in done.stderr
+    assert "1 added, 1 already there" in done.stderr
     assert names(data) == ["Ann - One.mp3"]
 
 
@@ -66,7 +66,7 @@ def test_the_same_song_in_another_format_is_there(data, tmp_path):
     command = ["ffmpeg", "-v", "error", "-i", one, "-b:a", "96k", tmp_path / "ann - öne.mp3"]
     subprocess.run(command, check=True)
     done = add(data, "--file", one, tmp_path / "ann - öne.mp3")
-    assert "1 came, 1 already there" in done.stderr
+    assert "1 added, 1 already there" in done.stderr
     assert names(data) == ["Ann - One.flac"]
 
 
@@ -84,7 +84,7 @@ def test_hostile_tags_and_names_stay_inside(data, tmp_path):
     for number, name in enumerate([b"-x.mp3", b"$HOME.mp3", b"\xff\xfe.mp3", b"\xc3\xa9.mp3"]):
         write_tune(tmp_path / "t.mp3", seed=50 + number).rename(music / os.fsdecode(name))
     before = {path for path in tmp_path.rglob("*") if data not in path.parents}
-    for expected in ("19 came, 0 already there", "0 came, 19 already there"):
+    for expected in ("19 added, 0 already there", "0 added, 19 already there"):
         done = add(data, "--file", music, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert expected in done.stderr
@@ -109,7 +109,7 @@ def test_the_printed_command_is_safe_to_type(name):
 
 def test_link_leaves_the_file_where_it_is(data, tmp_path):
     source = write_tune(tmp_path / "Ann - One.mp3")
-    for expected in ("1 came", "1 already there"):
+    for expected in ("1 added", "1 already there"):
         done = add(data, "--link", "--file", source)
         assert expected in done.stderr
     link = data / "song_db" / "songs" / "Ann - One.mp3"
@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_read_is_told_and_passed_over(tmp_path, monkeypa
 
 def test_songs_that_are_in_the_library_are_there(data, songs):
     done = add(data, "--file", songs)
-    assert "0 came, 4 already there" in done.stderr
+    assert "0 added, 4 already there" in done.stderr
     assert "specs: 4 done" in done.stderr
 
 
@@ -182,7 +182,7 @@ def test_what_is_not_there_is_told(data, tmp_path):
     assert "there is no file or folder" in done.stderr
     (tmp_path / "notes.txt").write_text("la la la")
     done = add(data, "--file", tmp_path / "notes.txt")
-    assert "is no audio file" in done.stderr
+    assert "is not an audio file" in done.stderr
     (tmp_path / "empty").mkdir()
     done = add(data, "--file", tmp_path / "empty")
     assert done.returncode == 1
@@ -229,7 +229,7 @@ def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
         # The other run brings the same song.
         shutil.copy(song, data / "song_db" / "songs" / "Ann - One.mp3")
     _, told = run.communicate()
-    assert "0 came, 1 already there" in told
+    assert "0 added, 1 already there" in told
 
 
 @pytest.mark.slow
@@ -278,14 +278,14 @@ def test_only_regular_files_are_opened(data, tmp_path, flags):
         assert done.stdout == f"add {music / 'Ann - One.mp3'} as Ann - One\n"
     else:
         assert names(data) == ["Ann - One.mp3"]
-        assert "songs: 1 came, 0 already there, 4 failed" in done.stderr
+        assert "songs: 1 added, 0 already there, 4 failed" in done.stderr
 
 
 def test_a_pipe_in_the_library_is_skipped(data, tmp_path, songs):
     os.mkfifo(songs / "pipe.mp3")
     (tmp_path / "empty.mp3").touch()
     done = add(data, "--file", tmp_path / "empty.mp3", timeout_s=30)
-    assert "songs: 1 came" in done.stderr
+    assert "songs: 1 added" in done.stderr
     done = run_script("spotify_specs.py", "-m", "Test", "--data", data, timeout_s=60)
     assert "specs: 4 done, 0 already there, 2 skipped" in done.stderr
 
@@ -320,7 +320,7 @@ def test_a_rescan_prints_the_new_songs_only(data, tmp_path):
 def test_wrong_usage_is_all_that_is_said(data, words):
     done = add(data, *words)
     assert done.returncode == 2
-    assert "came" not in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "added" not in done.stderr and len(done.stderr.splitlines()) == 1
     assert not list(data.iterdir())
 
 
@@ -335,16 +335,16 @@ def test_names_that_are_no_utf_8_stay_apart(data, tmp_path):
             made = write_tune(tmp_path / "t.mp3", seed=seed)
             made.rename(folder / os.fsdecode(b"Ann - " + name + b".mp3"))
     done = add(data, tmp_path / "music")
-    assert "songs: 2 came, 0 already there" in done.stderr
+    assert "songs: 2 added, 0 already there" in done.stderr
     assert len(set(done.stdout.splitlines())) == 2
     run_script("spotify_specs.py", "-m", "Test", "--data", data)
     run_script("spotify_slices.py", "-m", "Test", "--data", data)
     assert len(list((data / "song_db/slices").glob("*/0000.png"))) == 4
-    assert "songs: 0 came, 2 already there" in add(data, tmp_path / "music").stderr
+    assert "songs: 0 added, 2 already there" in add(data, tmp_path / "music").stderr
 
 
 def test_names_do_not_reach_the_terminal_raw(data, tmp_path):
-    forged = "\x1b[2Jx\rsongs: 9 came\n"
+    forged = "\x1b[2Jx\rsongs: 9 added\n"
     bad = tmp_path / "music" / f"{forged}.mp3"
     bad.parent.mkdir()
     bad.symlink_to("nowhere")
