@@ -233,7 +233,7 @@ def library(labelled, tmp_path):
         (no_tracks, [], "tracks.csv is missing, and the tags"),
         (labels_of_others, [], "lists 0 of these songs"),
         (intact, ["--split", "valid"], "lists 0 of these songs"),
-        (intact, ["--systems", "musly"], "run: pip install -r requirements-peers.txt"),
+        (intact, ["--systems", "musly"], "-m pip install -r requirements-peers.txt"),
         (intact, ["--systems", "bliss"], "bliss needs the package bliss_audio"),
         (no_such_vectors, HAND, "hand.npz holds no arrays"),
         (vectors_without_names, HAND, "hand.npz holds no arrays"),

@@ -142,5 +142,7 @@ def test_a_damaged_projection_says_how_to_get_it_back(tmp_path, content):
     path = tmp_path / "patterns.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"git checkout songrec/patterns\.npz"):
+    with pytest.raises(ModelError, match="is missing or damaged") as caught:
         Projection.load(path)
+    (advice,) = caught.value.advice
+    assert (advice.program, advice.arguments) == ("git", ("checkout", "--", str(path)))
