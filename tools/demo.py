@@ -27,8 +27,8 @@ from songrec.recommend.recommender import Recommender
 from songrec.runs.options import Options
 from songrec.store.database import AUDIO_ENDINGS, Database, Song
 from songrec.web.debian import can_download, unpack_package
+from songrec.web.fma import BASE_URL
 
-FMA_URL = "https://os.unil.cloud.switch.ch/fma/"
 FMA_SONGS_PER_GENRE = 6
 # Small packages with whole pieces of music of many kinds; 100 MB, some forty songs.
 PACKAGES = (
@@ -115,7 +115,7 @@ def get_open_music(args: argparse.Namespace, database: Database) -> bool:
     LibraryError
         If there is no music, neither from there nor from an earlier run.
     """
-    if is_reachable(FMA_URL):
+    if is_reachable(BASE_URL):
         run(args, "fma_dl.py", "--limit", FMA_SONGS_PER_GENRE)
         run(args, "add_song.py", args.data / "train_db" / "songs")
         return True
