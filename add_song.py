@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_songs(args: argparse.Namespace) -> int:
-    """Bring the songs in and make their spectrograms and slices; return the exit status."""
+    """Add the songs and make their spectrograms and slices; return the exit status."""
     from songrec.intake.batch import Intake
     from songrec.intake.shelf import find_audio
     from songrec.runs.prepare import check_recipe
@@ -113,7 +113,7 @@ def list_only(intake: "Intake", links: "list[Link]", files: "list[Path]") -> Non
 
 
 def add_link(args: argparse.Namespace, intake: "Intake", link: "Link") -> None:
-    """Bring the track, or every track of the album, playlist or artist, that a link points at."""
+    """Download the track, or all tracks of the album, playlist or artist, that a link points at."""
     from songrec.intake.batch import staging
     from songrec.web import spotdl
     from songrec.web.ledger import Ledger

@@ -61,7 +61,7 @@ class ResidualCNN(nn.Module):
     Parameters
     ----------
     n_classes
-        How many labels it tells apart.
+        Number of labels.
     widths
         Channels of each stage. 128x128 pixels come out of the fifth as 4x4.
     n_latent
@@ -146,7 +146,7 @@ class StridedCNN(nn.Module):
     Parameters
     ----------
     n_classes
-        How many labels it tells apart.
+        Number of labels.
     widths
         Channels of each stage; each halves rows and columns.
     n_blocks

@@ -105,7 +105,7 @@ def cpu_s_per_song(work: Callable[[Path], object], paths: list[Path]) -> float:
 
 
 def wall_s(data: Path, jobs: int) -> float:
-    """Return the wall seconds of the real script on all songs of a database, made anew."""
+    """Return the wall seconds of the real script on all songs of a database, from scratch."""
     script = str(cli.ROOT / "spotify_specs.py")
     flags = ["-m", "Test", "--data", str(data), "-q", "--force", "-j", str(jobs)]
     start_s = time.monotonic()

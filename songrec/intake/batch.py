@@ -93,7 +93,7 @@ class Intake:
                 self.progress.tell(f"failed: {path}: {error}")
 
     def _name_duplicate(self, source: Path, name: str, placed: Placed) -> None:
-        """Tell of a file that is the same song as one of another name, or as another one here."""
+        """Report a file that is the same song as one of another name, or as another one here."""
         is_rescan = placed.path not in self.placed and placed.goes_by(name)
         if not placed.is_new and (self.options.verbose or not is_rescan):
             there = placed.path.relative_to(self.database.songs_dir)

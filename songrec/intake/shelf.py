@@ -55,7 +55,7 @@ class Shelf:
         return not self._known
 
     def find(self, name: str) -> Path | None:
-        """Return a song that goes by `name`, whatever its case, accents and punctuation."""
+        """Return a song called `name`, ignoring case, accents and punctuation."""
         paths = self._by_name.get(fold(safe_name(name)))
         return paths[0] if paths else None
 
@@ -166,7 +166,7 @@ def find_audio(paths: Iterable[Path], tell: Callable[[str], None]) -> list[Path]
     Raises
     ------
     LibraryError
-        If a path does not exist, a file is no audio file, or there is none at all.
+        If a path does not exist, a file is not audio, or there are no audio files.
     """
     found: dict[Path, None] = {}
     for path in paths:

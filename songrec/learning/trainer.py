@@ -223,7 +223,7 @@ class Trainer:
         if changed or state["data_digest"] != self.data.digest:
             what = ", ".join(changed) or "the arrays"
             raise TrainingError(
-                f"the stopped training differs in {what}: give the same flags, or start anew",
+                f"the stopped training differs in {what}: use the same flags, or start again",
                 _START_ANEW,
             )
         self.classifier.load_state_dict(state["classifier"])

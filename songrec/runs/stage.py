@@ -150,7 +150,7 @@ class Stage:
         """
         n_removed = sum(remove_one(key) for key in keys)
         if n_removed:
-            self.progress.count["of removed songs deleted"] = n_removed
+            self.progress.count["deleted (song removed)"] = n_removed
 
     def list_only(self, todo: list[_Input], orphans: Iterable[str] = ()) -> None:
         """Print what a run would do, for `--dry-run`."""

@@ -1,1 +1,1 @@
-"""What is heard: from an audio file to numbers. Arrays in, arrays out."""
+"""From an audio file to numbers. Arrays in, arrays out."""

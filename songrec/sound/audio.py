@@ -182,11 +182,11 @@ def _decode_with_ffmpeg(path: Path, cause: Exception) -> tuple[np.ndarray, str |
             timer.cancel()
             process.kill()
         messages.seek(0)
-        told = messages.read().decode(errors="replace").strip()
+        output = messages.read().decode(errors="replace").strip()
     if is_late:
         raise UndecodableError(f"ffmpeg took more than {_FFMPEG_TIMEOUT_S:.0f} s")
     if samples is None:
-        reason = told.splitlines()[-1][:_STDERR_TAIL] if told else _message(cause)
+        reason = output.splitlines()[-1][:_STDERR_TAIL] if output else _message(cause)
         raise UndecodableError(f"not audio that can be read ({reason})") from cause
     is_cut = process.returncode != 0
     return samples, "is damaged towards its end; what could be decoded is used" if is_cut else None

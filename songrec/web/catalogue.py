@@ -90,10 +90,10 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise LibraryError(f"there is no {path}; leave out --csv to download one") from error
     except _UNREADABLE as error:
         raise LibraryError(f"{path} cannot be read as CSV: {error}") from error
-    lacking = [column for column in _TEXT_COLUMNS if column not in table.columns]
-    if lacking:
+    missing = [column for column in _TEXT_COLUMNS if column not in table.columns]
+    if missing:
         raise LibraryError(
-            f"{path} has no column {lacking[0]!r}; it needs {', '.join(_TEXT_COLUMNS)}"
+            f"{path} has no column {missing[0]!r}; it needs {', '.join(_TEXT_COLUMNS)}"
         )
     table = table.reindex(columns=list(_COLUMNS), fill_value="")
     length_ms = pd.to_numeric(table["duration_ms"], errors="coerce")

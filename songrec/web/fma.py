@@ -91,7 +91,7 @@ def read_tracks(lines: Iterable[str], where: str) -> list[Track]:
     except (KeyError, StopIteration, ValueError, csv.Error) as error:
         raise ArchiveError(f"{where} is not FMA's table of tracks ({error!r})") from error
     if not tracks:
-        raise ArchiveError(f"{where} names no track of the small set")
+        raise ArchiveError(f"{where} lists no tracks of the small set")
     return sorted(tracks, key=lambda track: track.song)
 
 
@@ -137,7 +137,7 @@ class _ChunkReader(io.RawIOBase):
         self._rest = b""
 
     def readable(self) -> bool:
-        """Tell io that this can be read."""
+        """Mark the stream as readable, for io."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]

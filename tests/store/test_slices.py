@@ -42,7 +42,7 @@ def test_follows_the_spectrograms(data, songs):
     (songs / "Bob - Four.wav").unlink()
     stage("spotify_specs.py", data)
     done = stage("spotify_slices.py", data)
-    assert "1 done, 2 already there, 0 skipped, 1 of removed songs deleted" in done.stderr
+    assert "1 done, 2 already there, 0 skipped, 1 deleted (song removed)" in done.stderr
     assert len(list((data / "song_db/slices/Ann - One").iterdir())) == 2
     assert not (data / "song_db/slices/Bob - Four").exists()
 
@@ -119,6 +119,6 @@ def test_what_lies_behind_a_link_is_neither_listed_nor_deleted(data, tmp_path):
     shutil.copy(elsewhere / "0000.png", folder / "slices/Gone - Two")
     (folder / "slices/Gone - Two/notes.txt").write_text("mine")
     done = run_script("spotify_slices.py", "-m", "Test", "--data", data)
-    assert done.returncode == 0 and "1 of removed songs deleted" in done.stderr
+    assert done.returncode == 0 and "1 deleted (song removed)" in done.stderr
     assert (elsewhere / "0000.png").exists() and (kept / "0000.png").exists()
     assert [path.name for path in (folder / "slices/Gone - Two").iterdir()] == ["notes.txt"]

@@ -198,7 +198,7 @@ def test_running_again_does_only_what_is_missing(data, songs):
     ]
     assert tree(data / "song_db/specs") == before
     done = specs(data)
-    assert "2 done, 2 already there, 0 skipped, 1 of removed songs deleted" in done.stderr
+    assert "2 done, 2 already there, 0 skipped, 1 deleted (song removed)" in done.stderr
     after = tree(data / "song_db/specs")
     assert "Bob - Four.png" not in after and "Cat - New.png" in after
     assert after["Ann - One.png"] != before["Ann - One.png"]
@@ -247,7 +247,7 @@ def test_only_pictures_of_our_own_are_deleted(data, songs, tmp_path):
     Image.new("L", (4, 4)).save(folder / "cover.png")
     (songs / "Ann - One.wav").unlink()
     done = specs(data)
-    assert "1 of removed songs deleted" in done.stderr
+    assert "1 deleted (song removed)" in done.stderr
     assert not (folder / "Ann - One.png").exists()
     assert (pictures / "holiday.png").exists()
     assert (folder / "one.png").is_symlink() and (folder / "cover.png").exists()
