@@ -221,7 +221,7 @@ def test_two_runs_at_once_add_each_song_once(data, tmp_path):
 @pytest.mark.slow
 def test_a_run_waits_while_another_puts_a_song_down(data, tmp_path):
     song = write_tune(tmp_path / "Ann - One.mp3")
-    (data / "song_db").mkdir()
+    (data / "song_db" / "songs").mkdir(parents=True)
     with FileLock(data / "song_db" / ".shelf.lock"):
         run = Run("add_song.py", "--data", data, "--file", song)
         with pytest.raises(subprocess.TimeoutExpired):
