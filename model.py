@@ -141,7 +141,7 @@ class UnitLength(nn.Module):
 
 
 class StridedCNN(nn.Module):
-    """A lighter residual CNN: strides instead of pooling make it many times cheaper a slice.
+    """A lighter residual CNN: strides instead of pooling take a sixth of the multiply-adds.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Show the network layer by layer, with parameters and multiply-adds per slice.
 
 reads   model.pt for its architecture; where there is none, the default architecture is shown
-writes  a line on each of classifier and embedder, and their tables, to stdout
+writes  size and layers of the classifier and of the embedder to stdout
 
     python summary.py
     python summary.py --default --classes 8

@@ -15,8 +15,8 @@ _STDERR_TAIL = 200
 def can_download() -> bool:
     """Return whether this machine can download packages from Debian's archive.
 
-    As root it also fetches the list of packages, which a new machine does not have yet. Where
-    that comes to no end, neither would a package.
+    As root it also fetches the list of packages, which a new machine does not have yet. If that
+    times out, a package would too.
     """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return False
