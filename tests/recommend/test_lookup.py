@@ -37,6 +37,7 @@ SONGS = library(
         ("Sia - Chandelier", "Sia - Chandelier"),
         ("SIA - chandelier", "SIA - chandelier"),
         ("Ann - One", "Ann - One"),
+        ("ann one", "Ann - One"),
         ("one live", "Ann - One (live)"),
         ("🎵", "🎵"),
         ("sub/Dan - Same", "sub/Dan - Same"),
