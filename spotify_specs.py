@@ -27,9 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_specs(args: argparse.Namespace) -> int:
     """Bring `specs/` up to date with `songs/`; return the exit status."""
+    from songrec.runs.prepare import write_spec
     from songrec.runs.stage import Stage
     from songrec.store.marks import check_mark, write_mark
-    from songrec.store.pictures import has_current_spec, remove_spec, write_spec
+    from songrec.store.pictures import has_current_spec, remove_spec
 
     options = cli.options_from(args)
     database = cli.database_from(args)

@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def analysis_with(model_path: Path, database: Database) -> System:
     """Return all that this tool does to a song, with the network of a model.pt."""
     from songrec.network.embedder import Embedder
-    from songrec.store.pictures import write_spec
+    from songrec.runs.prepare import write_spec
     from songrec.store.slices import write_slices
 
     embedder = Embedder(model_path, n_threads=1)

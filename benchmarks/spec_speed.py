@@ -118,7 +118,7 @@ def measure(args: argparse.Namespace) -> int:
     import matplotlib as mpl
     import threadpoolctl
 
-    from songrec.store.pictures import write_spec
+    from songrec.runs.prepare import write_spec
 
     mpl.use("Agg")
     with tempfile.TemporaryDirectory(prefix="songrec-") as scratch:

@@ -210,7 +210,8 @@ class Intake:
 
     def _prepare_drawn(self) -> None:
         """Make the slices of the new tracks from the pictures computed to check them."""
-        from songrec.runs.prepare import mark_recipe, prepare_drawn
+        from songrec.runs.prepare import mark_recipe, write_drawn
+        from songrec.store.pictures import Origin
 
         if self._drawn:
             mark_recipe(self.database)
@@ -218,7 +219,7 @@ class Intake:
             picture = self._drawn.pop(song.path, None)
             if picture is not None:
                 with contextlib.suppress(SongError):  # `carry` tries again and records the reason
-                    prepare_drawn(self.database, song, picture)
+                    write_drawn(self.database, song, picture, Origin.of(song.file, song.path))
                     self._prepared.add(song.path)
         self._drawn.clear()
 

@@ -1,4 +1,4 @@
-"""One song from its audio file to its slices, decoded once."""
+"""One song from its audio file to its spectrogram and slices, decoded once."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from songrec.store.pictures import Origin, has_current_spec, write_picture
 from songrec.store.slices import has_current_slices, save_slices
 
 
-def prepare(database: Database, song: Song) -> str | None:
-    """Make the spectrogram and the slices of `song`; return a remark about the file, if any.
+def write_spec(database: Database, song: Song) -> str | None:
+    """Decode `song` and write its spectrogram; return a remark about the file, if any.
 
     Raises
     ------
@@ -25,7 +25,15 @@ def prepare(database: Database, song: Song) -> str | None:
     """
     origin = Origin.of(song.file, song.path)
     picture, remark = draw(song.path)
-    _write(database, song, picture, origin)
+    write_picture(database.spec_path(song.key), picture, origin)
+    return remark
+
+
+def prepare(database: Database, song: Song) -> str | None:
+    """Make the spectrogram and the slices of `song` in one go, otherwise as `write_spec`."""
+    origin = Origin.of(song.file, song.path)
+    picture, remark = draw(song.path)
+    write_drawn(database, song, picture, origin)
     return remark
 
 
@@ -38,15 +46,8 @@ def draw(path: Path) -> tuple[np.ndarray, str | None]:
     return mel_picture(samples), remark
 
 
-def prepare_drawn(database: Database, song: Song, picture: np.ndarray) -> None:
-    """Write the spectrogram and the slices of a song whose picture is already computed.
-
-    Errors are those of `prepare`.
-    """
-    _write(database, song, picture, Origin.of(song.file, song.path))
-
-
-def _write(database: Database, song: Song, picture: np.ndarray, origin: Origin | None) -> None:
+def write_drawn(database: Database, song: Song, picture: np.ndarray, origin: Origin | None) -> None:
+    """Write the spectrogram and the slices of a song whose picture is already computed."""
     write_picture(database.spec_path(song.key), picture, origin)
     save_slices(database, song.key, cut(picture), origin)
 

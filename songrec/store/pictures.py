@@ -9,8 +9,6 @@ from PIL import Image, PngImagePlugin
 
 from songrec.errors import BadPictureError
 from songrec.files import atomic_path, is_own, remove_empty_parents
-from songrec.sound.audio import load_audio
-from songrec.sound.mel import mel_picture
 from songrec.sound.recipe import RECIPE
 from songrec.store.database import Database, Song
 
@@ -55,22 +53,6 @@ def has_current_spec(database: Database, song: Song) -> bool:
     now = Origin.of(song.file, song.path)
     # A song whose file cannot be reached now (an unplugged disk) keeps its spectrogram.
     return made is not None and (made == now or now is None)
-
-
-def write_spec(database: Database, song: Song) -> str | None:
-    """Decode `song` and write its spectrogram; return a remark about the file, if any.
-
-    Raises
-    ------
-    SongError
-        If the file cannot be decoded or holds nothing to compare.
-    DiskFullError
-        If there is no space left.
-    """
-    origin = Origin.of(song.file, song.path)
-    samples, remark = load_audio(song.path)
-    write_picture(database.spec_path(song.key), mel_picture(samples), origin)
-    return remark
 
 
 def remove_spec(database: Database, key: str) -> bool:

@@ -13,8 +13,8 @@ from songrec.evaluation.measures import MEASURES
 from songrec.evaluation.tables import NAMES
 from songrec.recommend.recommender import Recommender
 from songrec.runs.options import Options
+from songrec.runs.prepare import write_spec
 from songrec.store.database import Database
-from songrec.store.pictures import write_spec
 from songrec.store.slices import write_slices
 from tests.evaluation.evaluating import BY_HAND, evaluate
 from tests.models import write_model
