@@ -1,6 +1,7 @@
 """Finding the song that a user means."""
 
 import random
+import time
 import timeit
 
 import pytest
@@ -69,5 +70,9 @@ def test_looking_up_among_100_000_titles_is_quick():
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyzäéß", k=6)) for _ in range(3000)]
     songs = library(*(" ".join(rng.sample(words, 4)) + f" - {n}" for n in range(100_000)))
     index = NameIndex(songs)
-    best_s = min(timeit.repeat(lambda: index.find(songs[70_000].title), number=1, repeat=5))
+    title = songs[70_000].title
+    # CPU time: on a busy machine the clock would measure the others.
+    best_s = min(
+        timeit.repeat(lambda: index.find(title), timer=time.process_time, number=1, repeat=5)
+    )
     assert best_s < 0.05
