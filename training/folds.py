@@ -193,11 +193,8 @@ def library_of_fold(
         library.descriptions,
         vectors=np.concatenate([one.vectors for one in heard]),
         patterns=patterns.astype(np.float32),
-        classes=np.concatenate([one.classes for one in heard]),
     )
-    library = dataclasses.replace(library, descriptions=descriptions)
-    # Once more, for what distance is usual among the new descriptions.
-    return Subject(library.subset(list(range(len(rows)))), subject.labels[rows])
+    return Subject(library.described_by(descriptions), subject.labels[rows])
 
 
 def score_folds(

@@ -32,7 +32,6 @@ class Embedder:
         self._device = pick_device()
         classifier = load_model(model_path).classifier.to(self._device)
         self._network = to_channels_last(classifier.embedder())
-        self._classify = classifier.classify
 
     def describe_slices(self, slices: np.ndarray) -> Descriptions:
         """Describe one song by its slices.
@@ -44,28 +43,24 @@ class Embedder:
         Returns
         -------
         Descriptions
-            One row: the mean of the slices' latent vectors, the timbre, the patterns, the mean of
-            the slices' class probabilities.
+            One row: the mean of the slices' latent vectors, the timbre, the patterns.
 
         Raises
         ------
         UnusableAudioError
             If a vector is not finite, or is zero and so has no direction.
         """
-        vectors, classes = [], []
+        vectors = []
         with torch.inference_mode():
             for start in range(0, len(slices), _BATCH):
                 x = to_input(slices[start : start + _BATCH], self._device)
-                latent = self._network(x)
-                vectors.append(latent.float().cpu().numpy())
-                classes.append(self._classify(latent).float().softmax(dim=1).cpu().numpy())
+                vectors.append(self._network(x).float().cpu().numpy())
         vector = np.concatenate(vectors).mean(axis=0)
         timbre = Timbres.of_slices(slices)
         patterns = pattern_vector(slices, timbre)
         if not all(np.isfinite(found).all() and found.any() for found in (vector, patterns)):
             raise UnusableAudioError("there is nothing in it to compare")
-        probabilities = np.concatenate(classes).mean(axis=0)
-        return Descriptions(vector[None], timbre, patterns[None], probabilities[None])
+        return Descriptions(vector[None], timbre, patterns[None])
 
     def describe_folder(self, folder: Path) -> Descriptions:
         """Describe a song by its folder of slices."""

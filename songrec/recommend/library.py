@@ -1,5 +1,6 @@
 """The library in memory: its songs and everything they are compared by."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -17,13 +18,15 @@ from songrec.recommend.ranking import (
     N_REFERENCES,
     Ranking,
     cosine_similarities,
+    make_references,
     measure_scales,
     similarities,
 )
 from songrec.runs.options import Options
+from songrec.runs.progress import Progress
 from songrec.runs.stage import Stage
 from songrec.store.database import Database, SliceFolder, Song
-from songrec.store.descriptions import Descriptions, Scales
+from songrec.store.descriptions import Descriptions, References, Scales
 from songrec.store.marks import check_mark
 from songrec.store.skips import SkipList
 from songrec.store.vectors import StoredSongs, VectorStore, known_fingerprints
@@ -33,8 +36,10 @@ if TYPE_CHECKING:
 
 # With fewer songs, typical distances cannot be estimated: the ranking is then by cosine.
 MIN_REFERENCES = 16
+# Up to so many songs, the references are redrawn with every change: that takes a second.
+_FEW_SONGS = 200
 # Songs whose scales are measured, in some seconds, before they are stored.
-_SCALES_AT_ONCE = 1000
+_SCALES_AT_ONCE = 250
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Library:
     songs: list[Song]
     descriptions: Descriptions
     scales: Scales
-    references: Descriptions
+    references: References
     waiting: list[Song]
     has_audio: bool = True
     folded: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -80,17 +85,16 @@ class Library:
 
     def subset(self, rows: list[int]) -> "Library":
         """Return the library as it would be with only these songs, its references redrawn."""
-        descriptions = self.descriptions[rows]
         songs = [self.songs[row] for row in rows]
-        references = draw_references(descriptions, [song.key for song in songs])
+        part = dataclasses.replace(self, songs=songs, waiting=[])
+        return part.described_by(self.descriptions[rows])
+
+    def described_by(self, descriptions: Descriptions) -> "Library":
+        """Return the same songs with other descriptions, the references redrawn."""
+        references = draw_references(descriptions, [song.key for song in self.songs])
         scales = measure_scales(descriptions, references)
         return dataclasses.replace(
-            self,
-            songs=songs,
-            descriptions=descriptions,
-            scales=scales,
-            references=references,
-            waiting=[],
+            self, descriptions=descriptions, scales=scales, references=references
         )
 
     @functools.cached_property
@@ -155,7 +159,7 @@ def open_library(
         store.remove(gone)
         if options.force or gone or len(current) < len(prints):
             stored = store.load()
-        stored, references = _update_scales(store, stored)
+        stored, references = _update_scales(store, stored, options)
         library = _join(database, stored, prints, references)
         return dataclasses.replace(library, folded=_folded_titles(library, store))
 
@@ -213,46 +217,58 @@ def _embed(
         stage.forget_absent(folders)
 
 
-def _update_scales(store: VectorStore, stored: StoredSongs) -> tuple[StoredSongs, Descriptions]:
+def _update_scales(
+    store: VectorStore, stored: StoredSongs, options: Options
+) -> tuple[StoredSongs, References]:
     """Measure missing scales; redraw the references when the library has outgrown them.
 
-    Up to `N_REFERENCES` songs, all are references and are redrawn with every change; beyond that,
-    only when the library has doubled or halved, so that a new song costs one measurement.
+    Until then a new song costs one measurement, and the other songs keep theirs.
     """
-    n_songs = len(stored.fingerprints)
+    keys = list(stored.fingerprints)
+    missing = np.flatnonzero(np.isnan(stored.scales.width))
     drawn = store.references()
-    is_new = np.isnan(stored.scales.mean[:, 0])
-    n_then = drawn[0] if drawn else 0
-    has_changed = n_then != n_songs or is_new.any()
-    is_outgrown = not n_then / 2 < n_songs < n_then * 2
-    if drawn is None or is_outgrown or (n_then < N_REFERENCES and has_changed):
-        drawn = (n_songs, draw_references(stored.descriptions, list(stored.fingerprints)))
+    if drawn is None or _has_outgrown(drawn[0], len(keys), has_new=len(missing) > 0):
+        drawn = (len(keys), draw_references(stored.descriptions, keys))
         store.put_references(*drawn)
         store.commit()  # What follows takes minutes in a large library; others may read meanwhile.
-        missing = np.arange(n_songs)
-    else:
-        missing = np.flatnonzero(is_new)
+        missing = np.arange(len(keys))
     if len(missing):
-        keys = list(stored.fingerprints)
-        scales = Scales(stored.scales.mean.copy(), stored.scales.deviation.copy())
-        for rows in np.array_split(missing, -(-len(missing) // _SCALES_AT_ONCE)):
-            measured = measure_scales(stored.descriptions[rows], drawn[1])
-            scales.mean[rows], scales.deviation[rows] = measured.mean, measured.deviation
-            store.put_scales([keys[row] for row in rows], measured)
-            store.commit()
+        scales = Scales.from_numbers(stored.scales.to_numbers())
+        progress = Progress("typical distances", options, ())
+        is_long = len(missing) > _FEW_SONGS
+        with progress.bar(len(missing)) if is_long else contextlib.nullcontext():
+            for rows in np.array_split(missing, -(-len(missing) // _SCALES_AT_ONCE)):
+                measured = measure_scales(stored.descriptions[rows], drawn[1])
+                for name, numbers in vars(measured).items():
+                    getattr(scales, name)[rows] = numbers
+                store.put_scales([keys[row] for row in rows], measured)
+                store.commit()
+                for _ in rows:
+                    progress.step()
         stored = dataclasses.replace(stored, scales=scales)
     return stored, drawn[1]
 
 
-def draw_references(descriptions: Descriptions, keys: list[str]) -> Descriptions:
+def _has_outgrown(n_then: int, n_now: int, *, has_new: bool) -> bool:
+    """Return whether references drawn from `n_then` songs no longer represent `n_now` songs.
+
+    The fewer songs there are, the more each matters, and the cheaper it is to redraw them.
+    """
+    if n_now <= _FEW_SONGS:
+        return n_now != n_then or has_new
+    factor = 1.1 if n_then < N_REFERENCES else 2.0
+    return not n_then / factor < n_now < n_then * factor
+
+
+def draw_references(descriptions: Descriptions, keys: list[str]) -> References:
     """Draw up to `N_REFERENCES` songs, by the digests of their keys: the same ones every time."""
     digests = [hashlib.sha256(key.encode()).digest() for key in keys]
     order = sorted(range(len(keys)), key=digests.__getitem__)
-    return descriptions[np.sort(order[:N_REFERENCES]).astype(np.int64)]
+    return make_references(descriptions[np.sort(order[:N_REFERENCES]).astype(np.int64)])
 
 
 def _join(
-    database: Database, stored: StoredSongs, prints: dict[str, str], references: Descriptions
+    database: Database, stored: StoredSongs, prints: dict[str, str], references: References
 ) -> Library:
     """Match vectors with audio files; if `songs/` holds any, only songs with a file remain."""
     by_key = {song.key: song for song in database.songs_if_any()}

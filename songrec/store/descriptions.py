@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
 from songrec.sound.timbre import Timbres
 
-N_DISTANCES = 4
+N_DISTANCES = 3
+N_SCALES = 2 * N_DISTANCES + 2
 
 Rows = slice | np.ndarray | Sequence[int]
 
@@ -24,22 +26,35 @@ class Descriptions:
         Gaussians of the same songs.
     patterns : np.ndarray [shape=(n, patterns.N_DIMS), dtype=float32]
         Vectors of their patterns; no row is zero.
-    classes : np.ndarray [shape=(n, n_classes), dtype=float32]
-        Means of the slices' class probabilities; each row sums to 1.
     """
 
     vectors: np.ndarray
     timbres: Timbres
     patterns: np.ndarray
-    classes: np.ndarray
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, rows: Rows) -> "Descriptions":
-        return Descriptions(
-            self.vectors[rows], self.timbres[rows], self.patterns[rows], self.classes[rows]
-        )
+        return Descriptions(self.vectors[rows], self.timbres[rows], self.patterns[rows])
+
+
+@dataclasses.dataclass(frozen=True)
+class References:
+    """Songs that show which distances are typical, with their distances to each other.
+
+    Attributes
+    ----------
+    mean, deviation : np.ndarray [shape=(n, N_DISTANCES), dtype=float64]
+        As `Scales` has them.
+    """
+
+    songs: Descriptions
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.songs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +65,29 @@ class Scales:
     ----------
     mean, deviation : np.ndarray [shape=(n, N_DISTANCES), dtype=float64]
         Of the distances to the references; columns as `recommend.ranking.distances` gives them.
+    median, width : np.ndarray [shape=(n,), dtype=float64]
+        Of the logistic distribution that `recommend.ranking` fits to the averaged distances.
     """
 
     mean: np.ndarray
     deviation: np.ndarray
+    median: np.ndarray
+    width: np.ndarray
+
+    @classmethod
+    def empty(cls, n_songs: int) -> Self:
+        """Return scales that are not measured yet: NaN."""
+        return cls.from_numbers(np.full((n_songs, N_SCALES), np.nan))
+
+    @classmethod
+    def from_numbers(cls, numbers: np.ndarray) -> Self:
+        """Return the scales that `to_numbers` gave [shape=(n, N_SCALES)]."""
+        n = N_DISTANCES
+        return cls(numbers[:, :n], numbers[:, n : 2 * n], numbers[:, -2], numbers[:, -1])
+
+    def to_numbers(self) -> np.ndarray:
+        """Return the scales as rows of `N_SCALES` float64, for storing."""
+        return np.column_stack([self.mean, self.deviation, self.median, self.width])
 
     def __getitem__(self, rows: Rows) -> "Scales":
-        return Scales(self.mean[rows], self.deviation[rows])
+        return Scales(self.mean[rows], self.deviation[rows], self.median[rows], self.width[rows])

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from songrec.advice import Advice
@@ -16,15 +16,14 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _KIND = 0xFF
 
 
-def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """Open a database and create its tables if they are missing.
+def connect(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
+    """Open a database and bring its tables up to date.
 
     Parameters
     ----------
-    schema
-        Statements that create the tables; run once, on a new file or an older version.
-    version
-        Of the schema, kept as `PRAGMA user_version`.
+    steps
+        Scripts: the first creates the tables, each further one turns a layout into the next. How
+        many have been run is kept as `PRAGMA user_version`; the missing ones are run.
 
     Raises
     ------
@@ -35,14 +34,36 @@ def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
     try:
         found = version_of(connection)
-        if found > version:
+        if found > len(steps):
             raise LibraryError(f"{path} was written by a newer version of this project")
-        if found < version:
-            connection.executescript(f"BEGIN;{schema};PRAGMA user_version = {version:d};COMMIT;")
+        if found < len(steps):
+            _bring_up_to_date(connection, steps)
     except (sqlite3.Error, LibraryError):
         connection.close()
         raise
     return connection
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, steps: Sequence[str]) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        # Read again: another run may have done this while this one waited for the lock.
+        for version in range(version_of(connection) + 1, len(steps) + 1):
+            for statement in _statements(steps[version - 1]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version:d}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script into its statements; `executescript` would end the transaction."""
+    statement = ""
+    for part in script.split(";"):
+        statement += part
+        if statement.strip() and sqlite3.complete_statement(f"{statement};"):
+            yield statement
+            statement = ""
+        else:
+            statement += ";"  # of a comment
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:

@@ -16,13 +16,18 @@ from songrec.files import part_name
 from songrec.sound.patterns import projection_digest
 from songrec.sound.recipe import RECIPE
 from songrec.sound.timbre import N_NUMBERS, Timbres
-from songrec.store.descriptions import N_DISTANCES, Descriptions, Scales
+from songrec.store.descriptions import (
+    N_DISTANCES,
+    N_SCALES,
+    Descriptions,
+    References,
+    Scales,
+)
 from songrec.store.sqlite import connect, connect_read_only, is_damaged, translated, version_of
 
 _Buffer = bytes | bytearray
 _Row = tuple[str | bytes | int | None, ...]
-_VERSION = 1
-_SCHEMA = """
+_FIRST_LAYOUT = """
 -- Of other layouts nothing is kept: it can be made again from the slices.
 DROP TABLE IF EXISTS songs;
 DROP TABLE IF EXISTS reference_songs;
@@ -51,6 +56,32 @@ CREATE TABLE titles (
     folded TEXT NOT NULL        -- names.fold of it, which looking up among many is slow without
 ) WITHOUT ROWID;
 """
+# Without class probabilities; scales that were measured with them are measured again.
+_SECOND_LAYOUT = """
+ALTER TABLE songs RENAME TO songs_with_classes;
+CREATE TABLE songs (
+    key TEXT PRIMARY KEY,       -- of the song, as in slices/
+    fingerprint TEXT NOT NULL,  -- of its folder of slices when it was embedded
+    model TEXT NOT NULL,        -- digest of the model.pt that embedded it
+    recipe TEXT NOT NULL,       -- digests of the picture's recipe and the patterns' projection
+    vector BLOB NOT NULL,       -- float32: mean of the slices' latent vectors
+    timbre BLOB NOT NULL,       -- float32: Timbres.to_numbers
+    patterns BLOB NOT NULL,     -- float32: patterns.pattern_vector
+    scale BLOB                  -- float64: Scales.to_numbers. NULL: not measured yet
+) WITHOUT ROWID;
+INSERT INTO songs
+    SELECT key, fingerprint, model, recipe, vector, timbre, patterns, NULL FROM songs_with_classes;
+DROP TABLE songs_with_classes;
+DROP TABLE reference_songs;
+CREATE TABLE reference_songs (
+    model TEXT, recipe TEXT,
+    n_library INTEGER NOT NULL, -- songs in the library when they were drawn
+    scale BLOB NOT NULL,        -- float64: mean and deviation of References
+    vectors BLOB NOT NULL, timbres BLOB NOT NULL, patterns BLOB NOT NULL,
+    PRIMARY KEY (model, recipe)
+) WITHOUT ROWID;
+"""
+_LAYOUTS = (_FIRST_LAYOUT, _SECOND_LAYOUT)
 _COMMIT_EVERY_S = 1.0
 
 
@@ -115,7 +146,7 @@ class VectorStore:
                 self._connection = self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, _SCHEMA, _VERSION)
+        connection = connect(self.path, _LAYOUTS)
         try:
             # Reads every page once: some milliseconds per thousand songs.
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
@@ -129,49 +160,51 @@ class VectorStore:
 
     def load(self) -> StoredSongs:
         """Return all songs of this model and recipe."""
-        missing = np.full(2 * N_DISTANCES, np.nan).tobytes()
+        missing = np.full(N_SCALES, np.nan).tobytes()
         fingerprints: dict[str, str] = {}
         # Collected row by row, so that memory holds a large library only once.
-        blobs = [bytearray() for _ in range(5)]
+        blobs = [bytearray() for _ in range(4)]
         for key, made_from, scale, *numbers in self._read(
-            "SELECT key, fingerprint, scale, vector, timbre, patterns, classes FROM songs "
+            "SELECT key, fingerprint, scale, vector, timbre, patterns FROM songs "
             "WHERE model = ? AND recipe = ? ORDER BY key"
         ):
             fingerprints[key] = made_from
             for blob, number in zip(blobs, (scale or missing, *numbers), strict=True):
                 blob.extend(number)
-        scales = np.frombuffer(blobs[0]).reshape(-1, 2, N_DISTANCES)
-        return StoredSongs(
-            fingerprints, _descriptions(*blobs[1:]), Scales(scales[:, 0], scales[:, 1])
-        )
+        scales = np.frombuffer(blobs[0], dtype="<f8").reshape(-1, N_SCALES)
+        return StoredSongs(fingerprints, _descriptions(*blobs[1:]), Scales.from_numbers(scales))
 
     def put(self, key: str, fingerprint: str, description: Descriptions) -> None:
         """Store one song, replacing its row."""
         row = (key, fingerprint, self.model, self.recipe, *_blobs(description), None)
-        self._write("INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [row])
+        self._write("INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row])
 
     def put_scales(self, keys: Iterable[str], scales: Scales) -> None:
         """Store the scales of songs."""
-        blobs = np.stack([scales.mean, scales.deviation], axis=1).astype("<f8")
         rows = [
-            (blob.tobytes(), key, self.model, self.recipe)
-            for key, blob in zip(keys, blobs, strict=True)
+            (numbers.tobytes(), key, self.model, self.recipe)
+            for key, numbers in zip(keys, scales.to_numbers().astype("<f8"), strict=True)
         ]
         self._write("UPDATE songs SET scale = ? WHERE key = ? AND model = ? AND recipe = ?", rows)
 
-    def references(self) -> tuple[int, Descriptions] | None:
+    def references(self) -> tuple[int, References] | None:
         """Return the reference songs and how many songs they were drawn from, if there are any."""
         rows = list(
             self._read(
-                "SELECT n_library, vectors, timbres, patterns, classes FROM reference_songs "
+                "SELECT n_library, scale, vectors, timbres, patterns FROM reference_songs "
                 "WHERE model = ? AND recipe = ?"
             )
         )
-        return (rows[0][0], _descriptions(*rows[0][1:])) if rows else None
+        if not rows:
+            return None
+        n_library, scale, *numbers = rows[0]
+        scales = np.frombuffer(scale, dtype="<f8").reshape(-1, 2, N_DISTANCES)
+        return n_library, References(_descriptions(*numbers), scales[:, 0], scales[:, 1])
 
-    def put_references(self, n_library: int, references: Descriptions) -> None:
+    def put_references(self, n_library: int, references: References) -> None:
         """Store new reference songs and drop every scale measured on the old ones."""
-        row: _Row = (self.model, self.recipe, n_library, *_blobs(references))
+        scale = np.stack([references.mean, references.deviation], axis=1).astype("<f8").tobytes()
+        row: _Row = (self.model, self.recipe, n_library, scale, *_blobs(references.songs))
         self._write("DELETE FROM reference_songs", [()])
         self._write("INSERT INTO reference_songs VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
         self._write("UPDATE songs SET scale = NULL", [()])
@@ -235,7 +268,7 @@ def known_fingerprints(path: Path, model: str) -> dict[str, str]:
     with translated(path):
         try:
             with contextlib.closing(connect_read_only(path)) as database:
-                if version_of(database) != _VERSION:
+                if version_of(database) == 0:
                     statement = statement.replace("songs", "songs_3")
                 return dict(database.execute(statement, (model, _recipe())).fetchall())
         except sqlite3.DatabaseError as error:
@@ -250,13 +283,11 @@ def _recipe() -> str:
 
 
 def _blobs(songs: Descriptions) -> tuple[bytes, ...]:
-    numbers = (songs.vectors, songs.timbres.to_numbers(), songs.patterns, songs.classes)
+    numbers = (songs.vectors, songs.timbres.to_numbers(), songs.patterns)
     return tuple(np.ascontiguousarray(x, dtype="<f4").tobytes() for x in numbers)
 
 
-def _descriptions(
-    vectors: _Buffer, timbres: _Buffer, patterns: _Buffer, classes: _Buffer
-) -> Descriptions:
+def _descriptions(vectors: _Buffer, timbres: _Buffer, patterns: _Buffer) -> Descriptions:
     numbers = np.frombuffer(timbres, dtype="<f4").reshape(-1, N_NUMBERS)
     n_songs = len(numbers)
 
@@ -264,4 +295,4 @@ def _descriptions(
         flat = np.frombuffer(blob, dtype="<f4")
         return flat.reshape(n_songs, len(flat) // max(n_songs, 1))
 
-    return Descriptions(rows(vectors), Timbres.from_numbers(numbers), rows(patterns), rows(classes))
+    return Descriptions(rows(vectors), Timbres.from_numbers(numbers), rows(patterns))

@@ -11,7 +11,6 @@ from songrec.advice import Advice, again
 from songrec.names import join_name
 from songrec.store.sqlite import connect, connect_read_only, translated
 
-_VERSION = 1
 _SCHEMA = """
 create table if not exists tracks (
     track_id text primary key,
@@ -69,7 +68,7 @@ class Ledger:
     def __init__(self, path: Path, *, dry_run: bool = False) -> None:
         self.path = path
         with self._translated():
-            self._db = connect(Path(":memory:") if dry_run else path, _SCHEMA, _VERSION)
+            self._db = connect(Path(":memory:") if dry_run else path, (_SCHEMA,))
             if dry_run and path.exists():
                 with contextlib.closing(connect_read_only(path)) as on_disk:
                     on_disk.backup(self._db)

@@ -1,6 +1,7 @@
 """The store of vectors: what is embedded, when, and what if it is damaged."""
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -161,6 +162,84 @@ def test_a_database_of_an_earlier_layout_is_neither_damage_nor_touched_by_a_dry_
     assert not list(database.parent.glob("*damaged*"))
 
 
+OF_VERSION_1 = """
+ALTER TABLE songs ADD COLUMN classes BLOB NOT NULL DEFAULT X'00';
+UPDATE songs SET scale = zeroblob(64);
+DROP TABLE reference_songs;
+CREATE TABLE reference_songs (
+    model TEXT, recipe TEXT, n_library INTEGER NOT NULL,
+    vectors BLOB NOT NULL, timbres BLOB NOT NULL, patterns BLOB NOT NULL, classes BLOB NOT NULL,
+    PRIMARY KEY (model, recipe)
+) WITHOUT ROWID;
+INSERT INTO reference_songs SELECT model, recipe, 24, X'', X'', X'', X'' FROM songs LIMIT 1;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_database_with_class_probabilities_keeps_its_vectors(library):
+    """Nothing is embedded again; what is usual is measured again."""
+    wanted, vectors = answer_of(library, "Artist 0 - Song 0", "5"), vectors_of(library)
+    scales = vectors_of(library, "scale")
+    with contextlib.closing(sqlite3.connect(library / "data/song_db/vectors.db")) as db:
+        db.executescript(OF_VERSION_1)
+    assert recommend(library, "Artist 0 - Song 0", "--dry-run").stdout == ""
+    done = recommend(library, "Artist 0 - Song 0", "5", "--json")
+    assert done.returncode == 0 and "vectors" not in done.stderr, done.stderr
+    assert json.loads(done.stdout) == wanted
+    assert vectors_of(library) == vectors and vectors_of(library, "scale") == scales
+
+
+def test_two_runs_at_once_bring_a_database_over_only_once(tmp_path, monkeypatch):
+    """The second finds the work done when it gets the lock, and leaves it."""
+    from songrec.store import sqlite
+
+    path = tmp_path / "some.db"
+    first = "CREATE TABLE one (x -- a comment; with a semicolon\n)"
+    second = "CREATE TABLE two (x); INSERT INTO two VALUES (1);"
+    sqlite.connect(path, (first,)).close()
+    version_of, asked = sqlite.version_of, []
+
+    def version_before_another_run(connection):
+        found = version_of(connection)
+        if not asked:
+            asked.append(found)
+            sqlite.connect(path, (first, second)).close()
+        return found
+
+    monkeypatch.setattr(sqlite, "version_of", version_before_another_run)
+    with contextlib.closing(sqlite.connect(path, (first, second))) as db:
+        assert db.execute("SELECT count(*) FROM two").fetchone() == (1,)
+    assert asked == [1]
+
+
+def test_references_are_drawn_anew_when_the_library_has_outgrown_them():
+    from songrec.recommend.library import _has_outgrown
+
+    # Few songs: with every change.
+    assert _has_outgrown(20, 21, has_new=True) and _has_outgrown(21, 20, has_new=False)
+    assert _has_outgrown(20, 20, has_new=True) and not _has_outgrown(20, 20, has_new=False)
+    # Some hundred: when a tenth is new or gone.
+    assert not _has_outgrown(500, 540, has_new=True) and _has_outgrown(500, 560, has_new=True)
+    assert _has_outgrown(500, 440, has_new=False)
+    # Many: when it has doubled or halved.
+    assert not _has_outgrown(1000, 1900, has_new=True) and _has_outgrown(1000, 2000, has_new=True)
+    assert _has_outgrown(1000, 500, has_new=False)
+
+
+def test_a_new_song_costs_one_measurement_and_the_others_keep_theirs(library, monkeypatch):
+    from songrec.recommend import library as module
+
+    recommend(library, "Artist 0 - Song 0")
+    before = vectors_of(library, "scale")
+    monkeypatch.setattr(module, "_FEW_SONGS", 10)
+    write_tune(library / "data/song_db/songs/New - Song.wav", seconds=4, seed=90)
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        run_script(script, "-m", "Test", "--data", library / "data")
+    assert recommend(library, "New - Song").returncode == 0
+    after = vectors_of(library, "scale")
+    assert after.pop("New - Song") is not None and after == before
+
+
 def test_a_dry_run_leaves_a_damaged_database_where_it_is(library):
     (library / "data/song_db/vectors.db").write_bytes(b"no database" * 500)
     before = tree(library)
@@ -209,4 +288,4 @@ def test_others_may_write_while_scales_are_measured_and_a_kill_loses_few(library
     monkeypatch.setattr(module, "_SCALES_AT_ONCE", 10)
     opened = Recommender.open(library / "data", library / "model.pt", jobs=1).library
     assert measured == [0, 8, 16]
-    assert len(opened.songs) == 24 and np.isfinite(opened.scales.mean).all()
+    assert len(opened.songs) == 24 and np.isfinite(opened.scales.to_numbers()).all()

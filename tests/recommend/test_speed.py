@@ -45,8 +45,7 @@ def test_a_thousand_songs_are_answered_in_half_a_second(tmp_path):
             noise = rng.integers(0, 256, (2, 128, 128), dtype=np.uint8)
             vector = rng.standard_normal((1, 128)).astype(np.float32)
             patterns = rng.standard_normal((1, N_DIMS)).astype(np.float32)
-            classes = rng.dirichlet([1.0] * 4, 1).astype(np.float32)
-            description = Descriptions(vector, Timbres.of_slices(noise), patterns, classes)
+            description = Descriptions(vector, Timbres.of_slices(noise), patterns)
             store.put(folder.name, fingerprint(folder), description)
     assert recommend(tmp_path, "Song 500", "10").returncode == 0  # measures the scales
     command = [sys.executable, ROOT / "recommender.py", "-m", "Recommend", "Song 500", "10"]
