@@ -9,6 +9,7 @@
     python evaluate.py -m Train
     python evaluate.py -m Test --split test
     python evaluate.py -m Test --systems full cosine random mfcc --json
+    python evaluate.py -m Test --vectors musicnn=musicnn.npz --fuse musly+musicnn
 """
 
 import argparse
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(SYSTEMS)} (default: all that are installed); "
         "musly and bliss need requirements-peers.txt",
     )
-    cli.add_vectors_flag(parser)
+    cli.add_systems_flags(parser)
     parser.add_argument(
         "--against",
         action="append",
@@ -77,10 +78,12 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
     recommender = Recommender(Database.library(args.data), args.model, options)
     subject = comparison.open_subject(recommender, args.split)
     names = args.systems or comparison.installed(SYSTEMS)
-    scores = comparison.score_systems(subject, names, args.vectors)
-    for name, path in args.against:
-        other = Recommender(recommender.database, path, options)
-        scores[name] = comparison.score_network(subject, other.embedder)
+    embedders = {
+        name: Recommender(recommender.database, path, options).embedder
+        for name, path in args.against
+    }
+    files = comparison.Files(args.vectors, args.matrix)
+    scores = comparison.score_systems(subject, names, files, embedders, args.fuse)
     figures = comparison.figures_of(subject, scores)
     if args.plot:  # before the text: its reader (head, say) may leave
         from songrec.evaluation.plots import draw_measures
@@ -93,11 +96,13 @@ def evaluate_recommendations(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Evaluate what the mode names; return the exit status."""
     if args.mode == "Test":
-        names = [*SYSTEMS, *(name for name, _ in [*args.vectors, *args.against])]
-        cli.refuse_same_names(names)
+        files = [*args.vectors, *args.matrix, *args.against]
+        cli.refuse_same_names([*SYSTEMS, *(name for name, _ in files)])
         return evaluate_recommendations(args)
-    if args.systems or args.vectors or args.against or args.split:
-        raise UsageError("--systems, --vectors, --against and --split go with -m Test")
+    if args.systems or args.vectors or args.matrix or args.fuse or args.against or args.split:
+        raise UsageError(
+            "--systems, --vectors, --matrix, --fuse, --against and --split go with -m Test"
+        )
     return evaluate_classifier(args)
 
 

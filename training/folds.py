@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("models", type=Path, help="folder for the folds' networks")
     parser.add_argument("--folds", type=cli.positive_int, default=4, metavar="N")
     parser.add_argument("--steps", type=cli.positive_int, default=2800, metavar="N")
-    cli.add_vectors_flag(parser)
+    cli.add_systems_flags(parser)
     cli.add_basic_flags(parser)
     return parser
 
@@ -215,16 +215,22 @@ def score_folds(
         projection = fit([measured[row] for row in others], [labels[row] for row in others])
         patterns = projection.apply(np.stack([np.concatenate(measured[row]) for row in rows]))
         part = library_of_fold(subject, rows, slices, Embedder(model, args.jobs), patterns)
-        scores.append(comparison.score_systems(part, names, args.vectors))
+        scores.append(comparison.score_systems(part, names, files_of(args), fuses=args.fuse))
     return {name: Scores.joined([one[name] for one in scores]) for name in scores[0]}
+
+
+def files_of(args: argparse.Namespace) -> comparison.Files:
+    """Return the files of other systems that the flags name."""
+    return comparison.Files(args.vectors, args.matrix)
 
 
 def measure(args: argparse.Namespace) -> int:
     """Train what is missing, measure fold by fold, print the tables; return the exit status."""
-    cli.refuse_same_names([*RANKINGS, *PEERS, *(name for name, _ in args.vectors)])
+    files = [*args.vectors, *args.matrix]
+    cli.refuse_same_names([*RANKINGS, *PEERS, *(name for name, _ in files)])
     subject, labels = clips_in(args)
     # A file that lacks a song is an error now, not after hours of training.
-    comparison.score_systems(subject, [], args.vectors)
+    comparison.score_systems(subject, [], files_of(args))
     folds, without = deal_out(args, subject, labels)
     models = train_missing(args, without)
     scores = score_folds(args, subject, labels, folds, models)

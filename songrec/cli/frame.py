@@ -100,8 +100,8 @@ def refuse_same_names(names: list[str]) -> None:
         raise UsageError(f"the name {twice[0]!r} is taken: choose another one")
 
 
-def add_vectors_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--vectors`, which names other systems to compare with."""
+def add_systems_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `--vectors`, `--matrix` and `--fuse`, which name other systems to compare with."""
     parser.add_argument(
         "--vectors",
         action="append",
@@ -109,6 +109,23 @@ def add_vectors_flag(parser: argparse.ArgumentParser) -> None:
         type=named_file,
         metavar="NAME=FILE",
         help="one more system: an .npz with arrays `songs` and `vectors`; may be repeated",
+    )
+    parser.add_argument(
+        "--matrix",
+        action="append",
+        default=[],
+        type=named_file,
+        metavar="NAME=FILE",
+        help="one more system: an .npz with arrays `songs` and `distances`, a row a query; "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--fuse",
+        action="append",
+        default=[],
+        metavar="A+B",
+        help="one more system: the mean of the mutual proximities of two or more that are named; "
+        "may be repeated",
     )
 
 
@@ -140,10 +157,17 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dry-run", action="store_true", help="only list what would be done")
 
 
-def add_basic_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `Options` that make sense to every script that reads a database."""
+def add_basic_flags(parser: argparse.ArgumentParser, *, with_data: bool = True) -> None:
+    """Add the flags of `Options` that make sense to every script that reads a database.
+
+    Parameters
+    ----------
+    with_data
+        Whether the script reads the one database that `--data` names.
+    """
     group = parser.add_argument_group("flags every script shares")
-    add_data_flag(group)
+    if with_data:
+        add_data_flag(group)
     group.add_argument(
         "-j",
         "--jobs",

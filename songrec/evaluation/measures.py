@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from songrec.evaluation.labels import LabelledSongs
 
@@ -177,6 +177,30 @@ def differences(one: Scores, other: Scores, resamples: Resamples) -> dict[str, l
         name: list(resamples.interval(one.per_query[name] - other.per_query[name]))
         for name in MEASURES
     }
+
+
+def mutual_proximity(distances: np.ndarray) -> np.ndarray:
+    """Return how sure it is that two songs are near, seen from both (Schnitzer et al., JMLR 2012).
+
+    The share of songs farther from the one, times the share farther from the other, each song's
+    distances to the others taken as normally distributed: their independent Gaussian form.
+
+    Parameters
+    ----------
+    distances : np.ndarray [shape=(n, n)]
+        Row: query. The diagonal is ignored.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, n), dtype=float64]
+        From 0 to 1.
+    """
+    n_songs = len(distances)
+    others = distances[~np.eye(n_songs, dtype=bool)].reshape(n_songs, n_songs - 1)
+    deviation = np.maximum(others.std(axis=1, keepdims=True), np.finfo(float).tiny)
+    farther = special.ndtr((others.mean(axis=1, keepdims=True) - distances) / deviation)
+    proximity: np.ndarray = farther * farther.T
+    return proximity
 
 
 def standardised_similarities(features: np.ndarray) -> Iterator[np.ndarray]:

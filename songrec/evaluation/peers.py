@@ -17,6 +17,7 @@ from songrec.sound.timbre import Timbres
 
 # Name -> the package that must be installed, "" for none; see requirements-peers.txt.
 PEERS = {"random": "", "mfcc": "", "musly": "pymusly", "bliss": "bliss_audio"}
+NEED_AUDIO = ("musly", "bliss")
 INSTALL_PEERS = Advice("pip", ("install", "-r", "requirements-peers.txt"))
 
 
@@ -89,7 +90,7 @@ _COMPUTE: dict[str, Callable[[Library], Iterator[np.ndarray]]] = {
 
 
 def vector_similarities(path: Path, library: Library) -> Iterator[np.ndarray]:
-    """Return the cosine similarities [shape=(n,)] by vectors that another system made.
+    """Return the cosine similarities [shape=(n,)] of each song by vectors of another system.
 
     Parameters
     ----------
@@ -102,18 +103,44 @@ def vector_similarities(path: Path, library: Library) -> Iterator[np.ndarray]:
     LibraryError
         If the file cannot be read or lacks a song.
     """
+    vectors, rows = _read_named(path, "vectors", library)
+    if not vectors.any(axis=1).all():
+        raise LibraryError(f"{path}: a vector of zeros has no direction")
+    mine = vectors[rows]
+    return (cosine_similarities(mine, row) for row in mine)
+
+
+def matrix_similarities(path: Path, library: Library) -> Iterator[np.ndarray]:
+    """Return the negative distances [shape=(n,)] of each song by another system's matrix.
+
+    Parameters
+    ----------
+    path
+        An .npz with `songs` as for `vector_similarities` and `distances` [shape=(n, n)].
+        Row: query.
+
+    Raises
+    ------
+    LibraryError
+        If the file cannot be read or lacks a song.
+    """
+    distances, rows = _read_named(path, "distances", library)
+    if distances.shape[0] != distances.shape[1]:
+        raise LibraryError(f"{path}: `distances` must have as many columns as rows")
+    return (-distances[row, rows] for row in rows)
+
+
+def _read_named(path: Path, name: str, library: Library) -> tuple[np.ndarray, list[int]]:
+    """Read an array with one row a song, and the rows of the library's songs in it."""
     try:
         with np.load(path) as content:
             row_of = {str(song): row for row, song in enumerate(content["songs"])}
-            vectors = content["vectors"].astype(np.float64)
+            numbers = content[name].astype(np.float64)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise LibraryError(f"{path} holds no arrays `songs` and `vectors` ({error})") from error
-    if vectors.ndim != 2 or len(vectors) != len(row_of) or not np.isfinite(vectors).all():
-        raise LibraryError(f"{path}: `vectors` must hold one row of finite numbers a song")
-    if not vectors.any(axis=1).all():
-        raise LibraryError(f"{path}: a vector of zeros has no direction")
+        raise LibraryError(f"{path} holds no arrays `songs` and `{name}` ({error})") from error
+    if numbers.ndim != 2 or len(numbers) != len(row_of) or not np.isfinite(numbers).all():
+        raise LibraryError(f"{path}: `{name}` must hold one row of finite numbers a song")
     missing = [song.name for song in library.songs if song.name not in row_of]
     if missing:
-        raise LibraryError(f"{path} has no vector of {missing[0]!r}")
-    mine = vectors[[row_of[song.name] for song in library.songs]]
-    return (cosine_similarities(mine, row) for row in mine)
+        raise LibraryError(f"{path} has no {name} of {missing[0]!r}")
+    return numbers, [row_of[song.name] for song in library.songs]

@@ -14,11 +14,27 @@ from songrec.evaluation.measures import (
     Scores,
     differences,
     hubness,
+    mutual_proximity,
     score,
     standardised_similarities,
 )
 from songrec.evaluation.peers import peer_similarities
 from tests.evaluation.labels import SIX, SIX_ORDERS, labelled_songs, similarity_of
+
+
+def test_mutual_proximity_is_worked_out_by_hand():
+    distances = np.array([[0, 1, 3], [2, 0, 4], [3, 9, 0.0]])
+    # Song 0 is 2 +- 1 from others, song 1 3 +- 1, song 2 6 +- 3; the share of a normal
+    # distribution above one deviation below its mean is .8413, above one above it .1587.
+    told = mutual_proximity(distances)
+    assert told[0, 1] == pytest.approx(0.8413 * 0.8413, abs=1e-3)
+    assert told[0, 2] == told[2, 0] == pytest.approx(0.1587 * 0.8413, abs=1e-3)
+    assert told[1, 2] == pytest.approx(0.1587 * 0.1587, abs=1e-3)
+    # How much a song loves itself changes nothing.
+    told_again = mutual_proximity(distances + np.diag([7, 8, 9.0]))
+    off = ~np.eye(3, dtype=bool)
+    assert np.allclose(told_again[off], told[off])
+    assert np.isfinite(mutual_proximity(np.ones((3, 3)))).all()
 
 
 def test_the_measures_are_those_worked_out_by_hand():

@@ -54,6 +54,12 @@ def labelled(tmp_path_factory):
     order = rng.permutation(25)
     names, rows_of = np.array([*songs, "gone"])[order], np.array([*vectors, vectors[0]])[order]
     np.savez(folder / "hand.npz", songs=names, vectors=rows_of)
+    apart = np.linalg.norm(rows_of[:, None] - rows_of, axis=2)
+    np.savez(folder / "apart.npz", songs=names, distances=apart)
+    # One that hears only genres, one that hears only artists, both with noise of their own.
+    for name, columns in (("genres", range(8, 12)), ("artists", range(8))):
+        heard = rows_of[:, columns] + rng.normal(0, 0.2, (25, len(columns)))
+        np.savez(folder / f"{name}.npz", songs=names, vectors=heard)
     return folder
 
 
@@ -104,6 +110,47 @@ def test_all_systems_in_one_run_as_json(labelled):
         lead = figures["leads"][name]["genre_p10"]
         apart = means(figures, "full")["genre_p10"] - means(figures, name)["genre_p10"]
         assert lead[0] == pytest.approx(apart) and lead[1] <= lead[0] <= lead[2]
+
+
+def test_whole_distances_of_another_system_are_measured(labelled):
+    done = evaluate(
+        labelled, "--systems", "random", "--matrix", f"apart={labelled / 'apart.npz'}", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert means(json.loads(done.stdout), "apart") == pytest.approx(BY_HAND)
+
+
+def test_a_fuse_is_better_than_its_parts_where_they_hear_different_things(labelled):
+    flags = [f"{name}={labelled / name}.npz" for name in ("genres", "artists", "hand")]
+    done = evaluate(
+        labelled,
+        *("--systems", "full", "random", "--json"),
+        *(word for flag in flags for word in ("--vectors", flag)),
+        *("--fuse", "genres+artists", "--fuse", "hand+genres+artists"),
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    systems = ["full", "random", "genres", "artists", "hand"]
+    fuses = ["genres+artists", "hand+genres+artists"]
+    assert list(figures["measures"]) == [*systems, *fuses]
+    assert list(figures["leads"]) == [*systems, *fuses][1:]
+    fused, genres, artists = (means(figures, name) for name in (fuses[0], "genres", "artists"))
+    assert fused["artist_mrr"] > genres["artist_mrr"] + 0.2
+    assert fused["genre_p5"] > artists["genre_p5"] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("fuse", "told"),
+    [
+        ("random+genius", "there is no system 'genius'"),
+        ("random+mfcc", "there is no system 'mfcc'"),
+        ("random", "two or more"),
+        ("random+random", "each once"),
+    ],
+)
+def test_a_fuse_of_what_is_not_there_is_wrong_usage(labelled, fuse, told):
+    done = evaluate(labelled, "--systems", "random", "--fuse", fuse)
+    assert done.returncode == 2 and told in done.stderr and done.stdout == ""
 
 
 def test_a_split_is_measured_as_if_it_were_the_library(labelled, without_peers, tmp_path):
@@ -212,7 +259,17 @@ def intact(folder):
     pass
 
 
+def distances_of_one(folder):
+    np.savez(folder / "hand.npz", songs=np.array(["Artist 0 - Song 0"]), distances=np.ones((1, 1)))
+
+
+def distances_without_columns(folder):
+    songs = [f"Artist {n // 4} - Song {n}" for n in range(24)]
+    np.savez(folder / "hand.npz", songs=np.array(songs), distances=np.ones((24, 3)))
+
+
 HAND = ["--systems", "random", "--vectors", "hand=hand.npz"]
+MATRIX = ["--systems", "random", "--matrix", "hand=hand.npz"]
 
 
 @pytest.fixture
@@ -237,7 +294,10 @@ def library(labelled, tmp_path):
         (intact, ["--systems", "bliss"], "bliss needs the package bliss_audio"),
         (no_such_vectors, HAND, "hand.npz holds no arrays"),
         (vectors_without_names, HAND, "hand.npz holds no arrays"),
-        (vectors_of_one, HAND, "hand.npz has no vector of 'Artist 0 - Song 1'"),
+        (vectors_of_one, HAND, "hand.npz has no vectors of 'Artist 0 - Song 1'"),
+        (intact, MATRIX, "hand.npz holds no arrays `songs` and `distances`"),
+        (distances_of_one, MATRIX, "hand.npz has no distances of 'Artist 0 - Song 1'"),
+        (distances_without_columns, MATRIX, "as many columns as rows"),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_one_line(library, without_peers, spoil, flags, told):
@@ -256,6 +316,10 @@ def test_what_cannot_be_measured_is_told_in_one_line(library, without_peers, spo
         ("Test", ["--vectors", "hand.npz"], "not of the form NAME=FILE"),
         ("Test", ["--systems", "genius"], "invalid choice: 'genius'"),
         ("Train", ["--systems", "random"], "go with -m Test"),
+        ("Train", ["--fuse", "random+mfcc"], "go with -m Test"),
+        ("Train", ["--matrix", "x=a.npz"], "go with -m Test"),
+        ("Test", ["--matrix", "hand.npz"], "not of the form NAME=FILE"),
+        ("Test", ["--matrix", "mfcc=a.npz"], "the name 'mfcc' is taken"),
         ("Test", ["--vectors", "full=hand.npz"], "the name 'full' is taken"),
         ("Test", ["--against", "bliss=model.pt"], "the name 'bliss' is taken"),
         ("Test", ["--vectors", "x=a.npz", "--against", "x=b.pt"], "the name 'x' is taken"),
