@@ -1,9 +1,10 @@
 """Ask with degraded copies of songs, and count how often the song itself comes first.
 
-The copies are an mp3 at 48 kb/s, 10 s from the middle, and the song 12 dB softer; with
---originals, for a library of clips, also another 30 s of the whole song. The whole song is a file
-of the same title that contains the clip; the other 30 s do not overlap the clip, but where the
-music repeats they may sound the same.
+The copies are an mp3 at 48 kb/s, 10 s from the middle, the song 12 dB softer, and the song without
+anything above 4 kHz; with --originals, for a library of clips, also another 30 s of the whole song.
+The whole song is a file of the same title that contains the clip; the other 30 s do not overlap the
+clip, but where the music repeats they may sound the same. Also counts how many of the answers to
+the song itself are among the answers to the copy.
 
     python benchmarks/degraded_queries.py
     python benchmarks/degraded_queries.py --split test --limit 200 --originals ~/fma_full
@@ -29,23 +30,27 @@ from songrec.errors import LibraryError, SongError, UndecodableError
 from songrec.intake.tags import read_tags
 from songrec.names import composed, fold, split_name
 from songrec.recommend.library import Library
-from songrec.recommend.ranking import RANKINGS, best_rows
+from songrec.recommend.ranking import RANKINGS, Ranking, best_rows
 from songrec.recommend.recommender import Recommender
 from songrec.runs.options import Options
 from songrec.sound.audio import load_audio
 from songrec.sound.mel import mel_picture
 from songrec.sound.recipe import RECIPE
 from songrec.store.database import AUDIO_ENDINGS, Database, Song
+from songrec.store.descriptions import Descriptions
 
 EXCERPT_S = 10.0
 CLIP_S = 30.0
 MP3, EXCERPT, SOFT = "mp3 of 48 kb/s", "10 s from the middle", "12 dB softer"
+DULL, DULL_RATE_HZ = "nothing above 4 kHz", 8000
+N_ANSWERS = 10
 OTHER_CLIP = "another 30 s of the song"
 # From this correlation of the spectrograms on, a clip counts as cut from a song.
 FOUND_AGAIN = 0.8
 
-Outcomes = dict[tuple[str, str], list[bool]]
-"""Whether the song itself came first, query by query, for each copy and ranking."""
+Outcomes = dict[tuple[str, str], list[tuple[bool, float]]]
+"""Whether the song itself came first, and the share of its answers that the copy keeps; query by
+query, for each copy and ranking."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -175,6 +180,9 @@ def degraded_copies(path: Path, originals: list[Path], folder: Path) -> Iterator
     # Samples as floats: nothing but the loudness may change.
     ffmpeg(path, soft, before=[], after=["-filter:a", "volume=-12dB", "-c:a", "pcm_f32le"])
     yield SOFT, soft
+    dull = folder / "dull.wav"
+    ffmpeg(path, dull, before=[], after=["-ar", str(DULL_RATE_HZ)])
+    yield DULL, dull
     other = other_clip(path, originals, folder / "other.wav")
     if other is not None:
         yield OTHER_CLIP, other
@@ -221,21 +229,34 @@ def ask_all(recommender: Recommender, rows: list[int], originals: Path | None) -
                 for name, copy in copies:
                     query = embedder.describe_audio(copy)
                     for ranking in RANKINGS:
-                        first = best_rows(library.similarities(query, ranking), exclude=())[0]
-                        outcomes[name, ranking].append(first == row)
+                        outcomes[name, ranking].append(outcome(library, row, query, ranking))
             except SongError as error:
                 tqdm.tqdm.write(f"left out from here on: {song.file}: {error}", file=sys.stderr)
     return outcomes
 
 
+def outcome(
+    library: Library, row: int, query: Descriptions, ranking: Ranking
+) -> tuple[bool, float]:
+    """Return whether a copy finds its song first, and the share of the song's answers it keeps."""
+    copy = library.similarities(query, ranking)
+    song = library.similarities(library.descriptions[[row]], ranking)
+    answers, wanted = (best_rows(x, exclude={row})[:N_ANSWERS] for x in (copy, song))
+    return best_rows(copy, exclude=())[0] == row, len({*answers} & {*wanted}) / len(wanted)
+
+
 def table(outcomes: Outcomes) -> str:
     """Return the shares as a Markdown table."""
-    lines = ["| asked with | ranking | songs | song itself first | 95 % interval |"]
-    lines.append("|---|---|---|---|---|")
-    for (name, ranking), is_first in outcomes.items():
-        n, n_first = len(is_first), sum(is_first)
+    lines = [
+        f"| asked with | ranking | songs | song itself first | 95 % interval | "
+        f"of {N_ANSWERS} answers kept |"
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    for (name, ranking), told in outcomes.items():
+        n, n_first = len(told), sum(is_first for is_first, _ in told)
         low, high = stats.binomtest(n_first, n).proportion_ci(method="wilson")
-        share = f"{n_first / n:.1%} | {low:.1%} to {high:.1%}"
+        stay = sum(share for _, share in told) / n
+        share = f"{n_first / n:.1%} | {low:.1%} to {high:.1%} | {stay:.2f}"
         lines.append(f"| {name} | {ranking} | {n} | {share} |")
     return "\n".join(lines)
 

@@ -11,6 +11,17 @@ from tests.tunes import SAMPLE_RATE_HZ, tune
 N_SONGS = 3
 
 
+class MadeUpLibrary:
+    """A library that answers "song" and "copy" as it is told."""
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.descriptions = np.array(["song"])
+
+    def similarities(self, query, ranking):
+        return self.answers[str(np.ravel(query)[0])]
+
+
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     """A library of 30 s clips, and the songs of 75 s whose beginning, middle or end they are."""
@@ -44,10 +55,23 @@ def test_degraded_copies_find_their_song(clips):
         "mp3 of 48 kb/s": N_SONGS,
         "10 s from the middle": N_SONGS,
         "12 dB softer": N_SONGS,
+        "nothing above 4 kHz": N_SONGS,
         "another 30 s of the song": N_SONGS - 1,
     }
-    shares = [row[3] for row in rows[:3]]
-    assert shares == ["100.0%"] * 3
+    shares = [row[3] for row in rows[:4]]
+    assert shares == ["100.0%"] * 4
+    # Of three songs all others are always in the answer.
+    assert {row[5].strip("| ") for row in rows} == {"1.00"}
+
+
+def test_the_answers_that_stay_are_counted():
+    from benchmarks import degraded_queries
+
+    # Song 0 finds 1 to 10 first, its copy 0 and then 6 to 15.
+    song, copy = -np.arange(30.0), -np.abs(np.arange(30.0) - 10.4)
+    copy[0] = 9.0
+    library = MadeUpLibrary({"song": song, "copy": copy})
+    assert degraded_queries.outcome(library, 0, "copy", "full") == (True, 0.5)
 
 
 def test_the_other_music_is_not_the_clip():
