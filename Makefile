@@ -5,7 +5,7 @@ STAMP := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint
+.PHONY: help setup demo test test-quick lint leaderboard
 
 help:
 	@echo "make setup              make .venv with all that is needed, and ffmpeg where possible"
@@ -13,6 +13,7 @@ help:
 	@echo "make demo SONGS=folder  the same with your own music"
 	@echo "make test               run all tests and measure what they cover"
 	@echo "make test-quick         run the tests that take no more than about 2 seconds each"
+	@echo "make leaderboard DATA=folder  compare with other systems on a labelled library"
 	@echo "make lint               check format, lint and types"
 
 setup: $(STAMP)
@@ -37,6 +38,10 @@ test: setup
 
 test-quick: setup
 	$(PYTEST) -m "not slow"
+
+DATA ?= data
+leaderboard: setup
+	$(BIN)/python benchmarks/leaderboard.py --data "$(DATA)" $(FLAGS)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -103,3 +103,47 @@ def test_classifiers_are_compared_over_seeds(tmp_path):
 
     done = run_script("benchmarks/classifiers.py", "--group", "alone", "model.pt")
     assert done.returncode == 2 and "two models" in done.stderr
+
+
+def test_the_leaderboard_holds_what_is_at_hand_and_every_fuse(clips, tmp_path):
+    songs = [f"Band - Song {number}" for number in range(N_SONGS)]
+    rows = [f"{song},{('A', 'A', 'B')[n]},rock" for n, song in enumerate(songs)]
+    tracks = clips / "data/song_db/tracks.csv"
+    tracks.write_text("\n".join(["song,artist,genre", *rows]), encoding="utf-8")
+    heard = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    np.savez(tmp_path / "heard.npz", songs=songs, vectors=heard)
+    np.savez(
+        tmp_path / "apart.npz",
+        songs=songs,
+        distances=np.abs(np.subtract.outer([1, 2, 9], [1, 2, 9])),
+    )
+    done = run_script(
+        "benchmarks/leaderboard.py",
+        *("--data", clips / "data", "--vectors", f"musicnn={tmp_path / 'heard.npz'}"),
+        *("--matrix", f"msd_fcn={tmp_path / 'apart.npz'}", "--fuse", "full+musicnn"),
+    )
+    tracks.unlink()
+    assert done.returncode == 0, done.stderr
+    table = [line.strip("| ").split("|") for line in done.stdout.splitlines() if line[:2] == "| "]
+    systems = [row[0].strip() for row in table]
+    lead = systems.index("system", 1)
+    assert systems[:5] == ["system", "full", "cosine", "random", "mfcc"]
+    assert systems[lead - 4 : lead] == ["musicnn", "msd_fcn", "musicnn+msd_fcn", "full+musicnn"]
+    heads = [cell.strip() for cell in table[0]]
+    for row in table[lead - 4 : lead - 1]:
+        assert float(row[heads.index("artist MRR")]) == 1.0
+    for peer in ("musly", "bliss"):
+        assert peer in systems or f"left out: {peer}" in done.stderr
+
+
+def test_every_two_or_more_of_the_strongest_others_are_fused():
+    from benchmarks.leaderboard import fuses_of
+
+    assert fuses_of(["full", "musly"]) == []
+    assert fuses_of(["msd_fcn", "musly", "bliss"]) == ["musly+msd_fcn"]
+    assert fuses_of(["musly", "musicnn", "msd_fcn"]) == [
+        "musly+musicnn",
+        "musly+msd_fcn",
+        "musicnn+msd_fcn",
+        "musly+musicnn+msd_fcn",
+    ]
