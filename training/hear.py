@@ -107,7 +107,7 @@ def decoded(path: Path, rows: list[dict[str, str]]) -> list[np.ndarray]:
 def load_windows(path: Path) -> list[Window]:
     """Load the windows of a CSV; each list weighs the same, in it a label by its root.
 
-    They are decoded once and kept beside the list. What cannot be decoded is told and left out.
+    They are decoded once and kept beside the list. What cannot be decoded is reported and left out.
     """
     rows = read_list(path)
     kept = path.with_suffix(".waves.npz")

@@ -6,7 +6,7 @@ writes  model.pt, and a checkpoint beside it that the same command goes on from
 From a slice's vector the network must tell musicnn's vector and msd_fcn's third layer of the same
 moment; from the mean of some slices of a piece, which is what songs are compared by, the deeper
 layers and the tags of both FCNs. The likeness of slices and of pieces shall be the teachers', and
-slices of one piece shall be found among those of others. Progress is told as agreement with the
+slices of one piece shall be found among those of others. Progress is reported as agreement with the
 teachers on held-out music, of artists and packages that no training piece has a layer of.
 
 The learning rate falls with time and not with steps: training ends after --minutes. Shards that
@@ -39,6 +39,7 @@ from songrec.network.checkpoint import TrainedModel, load_model, save_model
 from songrec.network.device import to_channels_last
 from songrec.sound.mel import mel_picture
 from songrec.sound.recipe import RECIPE
+from training.distil import follow
 from training.fcn import HOP as FCN_HOP
 from training.fcn import L3_FRAMES
 from training.fcn import RATE_HZ as FCN_RATE_HZ
@@ -351,17 +352,6 @@ def losses(heads: Heads, vector: Tensor, batch: Batch) -> dict[str, Tensor]:
     found = SCALE * (by_piece[:, 0] @ rest.T)
     parts["same"] = F.cross_entropy(found, torch.arange(len(found)), label_smoothing=0.05)
     return parts
-
-
-@torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
-    """Move the average's numbers towards the network's."""
-    pairs = zip(average.state_dict().values(), network.state_dict().values(), strict=True)
-    for slow, quick in pairs:
-        if slow.dtype.is_floating_point:
-            slow.lerp_(quick, 1 - keep)
-        else:
-            slow.copy_(quick)
 
 
 @torch.inference_mode()

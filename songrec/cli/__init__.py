@@ -1,12 +1,11 @@
 """What every script shares; imported by scripts only."""
 
+from songrec.cli.commands import ROOT, SHIPPED_MODEL, commands
 from songrec.cli.frame import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_USAGE,
-    ROOT,
-    SHIPPED_MODEL,
     Parser,
     add_basic_flags,
     add_common_flags,
@@ -14,7 +13,6 @@ from songrec.cli.frame import (
     add_mode_flag,
     add_model_flag,
     add_systems_flags,
-    commands,
     database_from,
     exit_status,
     named_file,

@@ -1,4 +1,4 @@
-"""spotdl as a subprocess: its arguments, its files, and the meaning of its output.
+"""What is asked of spotdl, and what its files and output mean.
 
 Its exit status says nothing (0 when every track failed), so what counts is the files.
 """
@@ -6,36 +6,22 @@ Its exit status says nothing (0 when every track failed), so what counts is the 
 import dataclasses
 import errno
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from songrec.advice import Advice, again
-from songrec.errors import RateLimitError, SpotdlError
+from songrec.errors import SpotdlError
 from songrec.files import raise_if_full
 from songrec.web.ledger import Entry
+from songrec.web.spotdl_process import SETUP, read_text, run_patiently
 
-# Shorter waits are waited out; a longer one ("86400") ends the run.
-MAX_WAIT_S = 120.0
-_MAX_WAITS = 3
-_START_TIMEOUT_S = 120.0
-_SONG_TIMEOUT_S = 120.0
-_STOP_TIMEOUT_S = 5.0
-_POLL_S = 0.1
 _FULL_BYTES = 1 << 20
-_OUTPUT_TAIL_BYTES = 200_000
-_RATE_LIMIT = re.compile(r"retry[ -]?(?:will occur )?after\W{0,4}(\d+)", re.IGNORECASE)
 _TRANSIENT = re.compile(
     r"retry[ -]?(will occur )?after|too many requests|HTTP Error 429|timed out", re.IGNORECASE
 )
-SETUP = Advice("make", ("setup",))
 UPDATE = Advice("pip", ("install", "--upgrade", "spotdl", "yt-dlp"))
 # What ends a run when nothing was downloaded; the first match counts. Words of spotdl, yt-dlp.
 _CAUSES = (
@@ -99,23 +85,6 @@ def is_transient(reason: str) -> bool:
     return _TRANSIENT.search(reason) is not None
 
 
-def find_spotdl() -> str:
-    """Return the path of spotdl: on PATH, else beside this Python.
-
-    Raises
-    ------
-    SpotdlError
-        If spotdl or ffmpeg is not installed.
-    """
-    beside_python = Path(sys.executable).parent
-    spotdl = shutil.which("spotdl") or shutil.which("spotdl", path=str(beside_python))
-    if spotdl is None:
-        raise SpotdlError("spotdl is not installed", SETUP)
-    if shutil.which("ffmpeg") is None:
-        raise SpotdlError("ffmpeg is not installed, and spotdl needs it", SETUP)
-    return spotdl
-
-
 def list_songs(url: str, folder: Path) -> list[Entry]:
     """Return the songs of an album, playlist or artist.
 
@@ -131,7 +100,7 @@ def list_songs(url: str, folder: Path) -> list[Entry]:
     SpotdlError
         If there are none, or spotdl cannot work.
     """
-    output = _run_patiently(["save", url, "--save-file", "list.spotdl"], folder, n_songs=1)
+    output = run_patiently(["save", url, "--save-file", "list.spotdl"], folder, n_songs=1)
     songs = _read_songs(folder / "list.spotdl")
     if not songs:
         _raise_cause(output)
@@ -167,8 +136,8 @@ def fetch(wanted: str | Sequence[Entry], folder: Path) -> Result:
         (folder / query).write_text(json.dumps(records), encoding="utf-8")
     arguments = ["download", query, "--output", "{track-id}.{output-ext}", "--format", "mp3"]
     arguments += ["--save-errors", "errors.txt", "--save-file", "came.spotdl"]
-    output = _run_patiently(arguments, folder, n_songs)
-    errors = _read_text(folder / "errors.txt")
+    output = run_patiently(arguments, folder, n_songs)
+    errors = read_text(folder / "errors.txt")
     files = {path.stem: path for path in sorted(folder.glob("*.mp3"))}
     if len(files) < n_songs:
         _raise_if_full(output + errors, folder)
@@ -210,104 +179,10 @@ def _record(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _run_patiently(arguments: list[str], folder: Path, n_songs: int) -> str:
-    """Run spotdl, repeatedly if the service asks for a short pause; return its output."""
-    n_waits = 0
-    while True:
-        output = _run(arguments, folder, n_songs)
-        match = _RATE_LIMIT.search(output + _read_text(folder / "errors.txt"))
-        if match is None or list(folder.glob("*.mp3")) or (folder / "list.spotdl").exists():
-            return output
-        wait_s = float(match[1])
-        n_waits += 1
-        if wait_s > MAX_WAIT_S or n_waits > _MAX_WAITS:
-            raise _rate_limit(wait_s)
-        time.sleep(wait_s)
-        (folder / "errors.txt").unlink(missing_ok=True)
-
-
-def _rate_limit(wait_s: float) -> RateLimitError:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + wait_s))
-    return RateLimitError(
-        f"Spotify limits the number of requests and says: retry after {wait_s:.0f} s. "
-        f"Run the same command again after {when}; finished songs are kept"
-    )
-
-
-def _run(arguments: list[str], folder: Path, n_songs: int) -> str:
-    """Run spotdl once in `folder`, with a time limit; return what it printed.
-
-    Raises
-    ------
-    RateLimitError
-        As soon as it announces a long pause.
-    """
-    log = folder / "spotdl.log"
-    command = [find_spotdl(), *arguments]
-    # A fixed width: at the terminal's, spotdl breaks lines in the middle of words.
-    env = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000", "TERM": "dumb"}
-    deadline_s = time.monotonic() + _START_TIMEOUT_S + _SONG_TIMEOUT_S * n_songs
-    with log.open("wb") as sink:
-        # A session of its own: we get Ctrl-C, and stop spotdl together with its ffmpeg.
-        child = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    output_at_end = ""
-    try:
-        while child.poll() is None:
-            time.sleep(_POLL_S)
-            match = _RATE_LIMIT.search(_read_text(log))
-            if match and float(match[1]) > MAX_WAIT_S:
-                raise _rate_limit(float(match[1]))
-            if time.monotonic() > deadline_s:
-                output_at_end = f"\nerror: timed out after {n_songs} songs' time"
-                break
-    finally:
-        if child.poll() is None:
-            _stop(child)
-            # The current song may be incomplete, and half an mp3 looks like a whole one.
-            _remove_unfinished(folder)
-    return _read_text(log) + output_at_end
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """Stop spotdl and its child processes."""
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, kind)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            continue
-    child.wait()
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """Remove songs without spotdl's origin tag, which it writes last."""
-    import mutagen.id3
-
-    for path in folder.glob("*.mp3"):
-        try:
-            tags = mutagen.id3.ID3(path)  # type: ignore[no-untyped-call]
-            finished = any(key.startswith("WOAS") for key in tags)
-        except mutagen.MutagenError:
-            finished = False
-        if not finished:
-            path.unlink()
-
-
 def _read_songs(path: Path) -> dict[str, Entry]:
     """Read what spotdl saved about its songs, by track id; songs it says too little of are left."""
     try:
-        records = json.loads(_read_text(path) or "[]")
+        records = json.loads(read_text(path) or "[]")
         return {
             str(record["song_id"]): Entry(
                 track_id=str(record["song_id"]),
@@ -349,12 +224,3 @@ def _last_words(output: str) -> str:
 
 def _clean(text: str) -> str:
     return " ".join(text.split())[:300]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as source:
-            source.seek(max(0, path.stat().st_size - _OUTPUT_TAIL_BYTES))
-            return source.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""

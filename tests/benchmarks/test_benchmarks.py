@@ -12,7 +12,7 @@ N_SONGS = 3
 
 
 class MadeUpLibrary:
-    """A library that answers "song" and "copy" as it is told."""
+    """A library whose answers to "song" and "copy" are given."""
 
     def __init__(self, answers):
         self.answers = answers

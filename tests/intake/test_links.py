@@ -175,12 +175,12 @@ def test_a_short_rate_limit_is_waited_for(data, bin_folder, clip):
 
 
 def test_a_spotdl_that_hangs_is_ended(tmp_path, bin_folder, clip, monkeypatch):
-    from songrec.web import spotdl
+    from songrec.web import spotdl, spotdl_process
 
     env = fake_spotdl.install(bin_folder, clip, slow_s=60)
     monkeypatch.setenv("PATH", env["PATH"])
-    monkeypatch.setattr(spotdl, "_START_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(spotdl, "_SONG_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(spotdl_process, "_START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(spotdl_process, "_SONG_TIMEOUT_S", 0.0)
     result = spotdl.fetch(TRACK_URL, tmp_path)
     assert result.files == {}
     assert spotdl.is_transient(result.reason(TRACK)), "it may do better another time"

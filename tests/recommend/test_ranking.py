@@ -65,7 +65,7 @@ def test_a_hub_is_taken_down(sixty):
 
 
 def test_songs_that_are_hubs_in_every_distance_are_taken_down(monkeypatch):
-    """Joining the distances makes hubs anew; they are told from the joined distance, then."""
+    """Averaging the distances makes new hubs, so proximity is measured on the average."""
     rng = np.random.default_rng(1)
     places = rng.standard_normal((120, 12)) * rng.gamma(2.0, 0.5, (120, 1))
     alike = np.linalg.norm(places[:, None] - places, axis=2)
