@@ -17,12 +17,12 @@ help:
 	@echo "make lint               check format, lint and types"
 
 setup: $(STAMP)
+	@sh tools/ffmpeg.sh
 
-$(STAMP): pyproject.toml requirements.txt requirements-dev.txt tools/ffmpeg.sh
+$(STAMP): pyproject.toml requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
 	    "name another one, for example: make setup PYTHON=python3.12" >&2; exit 1; }
-	@sh tools/ffmpeg.sh
 	@echo "Making $(VENV) with $$($(PYTHON) --version); torch is large: this takes some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check \

@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_songs(args: argparse.Namespace) -> int:
     """Add the songs and make their spectrograms and slices; return the exit status."""
+    from songrec.errors import SpotdlError
     from songrec.intake.batch import Intake
     from songrec.intake.shelf import find_audio
     from songrec.runs.prepare import check_recipe
@@ -64,13 +65,19 @@ def add_songs(args: argparse.Namespace) -> int:
     if args.dry_run:
         list_only(intake, links, files)
         return cli.EXIT_OK
+    stopped_by = None
     with intake:
         intake.add_files(files, "link" if args.link else "copy")
-        for link in links:
-            add_link(args, intake, link)
+        try:
+            for link in links:
+                add_link(args, intake, link)
+        except SpotdlError as error:
+            stopped_by = error  # songs added before it are analysed all the same
     songs = intake.placed_songs()
     is_any_ready = intake.carry(songs) if songs else False
     print_next(args, intake, songs)
+    if stopped_by:
+        raise stopped_by
     return cli.exit_status(all_failed=intake.all_failed or (bool(songs) and not is_any_ready))
 
 
@@ -131,6 +138,9 @@ def add_link(args: argparse.Namespace, intake: "Intake", link: "Link") -> None:
                 entries = spotdl.list_songs(link.url, folder)
             if not args.retry_skipped:
                 failed = ledger.ids("failed")
+                for entry in entries:
+                    if entry.track_id in failed:
+                        intake.fail(entry.name, "it failed before; --retry-skipped tries again")
                 entries = [entry for entry in entries if entry.track_id not in failed]
             intake.download(entries, ledger)
 
@@ -139,10 +149,12 @@ def print_next(args: argparse.Namespace, intake: "Intake", songs: "list[Song]") 
     """Print what recommends by the new songs; by one that was there if it is the only one."""
     from songrec.intake.batch import recommend_step
     from songrec.names import printable
+    from songrec.runs.prepare import is_prepared
 
-    new = [song for song in songs if intake.placed[song.path]]
-    if not new and len(songs) == 1 and not args.quiet:
-        new = songs
+    asked = [song for song in songs if intake.placed[song.path]]
+    if not asked and len(songs) == 1 and not args.quiet:
+        asked = songs
+    new = [song for song in asked if is_prepared(intake.database, song)]
     for song in new[:MAX_PRINTED]:
         print(printable(cli.commands([recommend_step(song)], args)))
     if len(new) > MAX_PRINTED:

@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def train(args: argparse.Namespace) -> int:
     """Train on `train_db/arrays` and write `model.pt` and `model/`; return the exit status."""
-    from songrec.advice import Advice, again
+    from songrec.advice import again, ask_about
     from songrec.files import one_at_a_time
     from songrec.learning.arrays import open_arrays
     from songrec.learning.report import write_model, write_report
@@ -77,7 +77,7 @@ def train(args: argparse.Namespace) -> int:
         lines = [f"wrote {args.model} and {folder}", *([replaced] if replaced else [])]
         songs = Database.library(args.data).songs_if_any()
         if songs:
-            step = Advice("recommender.py", ("-m", "Recommend", songs[0].name))
+            step = ask_about(songs[0].name)
             lines.append(f"next: {cli.commands([step], args)}")
         print(printable("; ".join(lines)), file=sys.stderr)
     return cli.EXIT_OK
@@ -87,6 +87,7 @@ def recommend(args: argparse.Namespace) -> int:
     """Answer with the N songs most similar to the named ones; return the exit status."""
     from songrec.intake.links import song_of_link
     from songrec.recommend.answer import Question
+    from songrec.recommend.library import MIN_REFERENCES
     from songrec.recommend.recommender import Recommender
     from songrec.store.database import Database
 
@@ -103,7 +104,10 @@ def recommend(args: argparse.Namespace) -> int:
     elif answer.recommendations:
         print(answer.as_text())
     if recommender.library.is_small and args.ranking == "full" and not args.quiet:
-        print("fewer than 16 songs: ranked by cosine similarity only", file=sys.stderr)
+        print(
+            f"fewer than {MIN_REFERENCES} songs: ranked by cosine similarity only",
+            file=sys.stderr,
+        )
     if len(answer.recommendations) < args.n and not args.quiet:
         print(answer.shortfall(), file=sys.stderr)
     return cli.EXIT_OK
@@ -115,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     if args.mode == "Train":
         return train(args)
     if args.song is None:
-        raise UsageError('-m Recommend needs a song: recommender.py -m Recommend "artist - song"')
+        raise UsageError("-m Recommend needs a song: its name, a part of it, or an audio file")
     return recommend(args)
 
 

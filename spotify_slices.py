@@ -27,10 +27,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_slices(args: argparse.Namespace) -> int:
     """Bring `slices/` up to date with `specs/`; return the exit status."""
-    from songrec.advice import Advice
+    from songrec.advice import Advice, ask_about
     from songrec.runs.stage import Stage
     from songrec.store.marks import check_mark, write_mark
-    from songrec.store.slices import has_current_slices, remove_slices, write_slices
+    from songrec.store.skips import SkipList
+    from songrec.store.slices import (
+        has_current_slices,
+        has_own_slices,
+        remove_slices,
+        write_slices,
+    )
 
     options = cli.options_from(args)
     database = cli.database_from(args)
@@ -41,13 +47,17 @@ def make_slices(args: argparse.Namespace) -> int:
 
     next_step = {
         "training": Advice("load_training_data.py", ("--size", "0.8")),
-        "library": Advice("recommender.py", ("-m", "Recommend", specs[0].key)),
+        "library": ask_about(specs[0].key),
     }[database.kind]
     with Stage("slices", database, options, next_step) as stage:
-        todo = stage.select(specs, lambda spec: has_current_slices(database, spec.key))
+        # What a later stage could not read is cut again.
+        unreadable = SkipList(database.skipped_csv).songs("vectors", "arrays")
+        todo = stage.select(
+            specs, lambda s: s.key not in unreadable and has_current_slices(database, s.key)
+        )
         orphans = set(database.slice_keys()) - {spec.key for spec in specs}
         if args.dry_run:
-            stage.list_only(todo, orphans)
+            stage.list_only(todo, (key for key in orphans if has_own_slices(database, key)))
             return cli.EXIT_OK
         write_mark(database.slices_dir)
         for _ in stage.map(functools.partial(write_slices, database), todo):

@@ -30,7 +30,7 @@ def make_specs(args: argparse.Namespace) -> int:
     from songrec.runs.prepare import write_spec
     from songrec.runs.stage import Stage
     from songrec.store.marks import check_mark, write_mark
-    from songrec.store.pictures import has_current_spec, remove_spec
+    from songrec.store.pictures import has_current_spec, has_own_spec, remove_spec
 
     options = cli.options_from(args)
     database = cli.database_from(args)
@@ -42,7 +42,7 @@ def make_specs(args: argparse.Namespace) -> int:
         todo = stage.select(songs, functools.partial(has_current_spec, database))
         orphans = set(database.spec_keys()) - {song.key for song in songs}
         if args.dry_run:
-            stage.list_only(todo, orphans)
+            stage.list_only(todo, (key for key in orphans if has_own_spec(database, key)))
             return cli.EXIT_OK
         write_mark(database.specs_dir)
         for _ in stage.map(functools.partial(write_spec, database), todo):

@@ -1,8 +1,6 @@
 """What to do next, as data: the command-line frame turns it into a command that can be pasted."""
 
 import dataclasses
-import shlex
-from collections.abc import Sequence
 from typing import Literal
 
 Kind = Literal["library", "training"]
@@ -18,8 +16,8 @@ class Advice:
         A root script ("spotify_specs.py"), another program ("make"), or "" for the command that
         is running, to be run again with `arguments` added.
     arguments
-        Its arguments, without `--data`, `--model` and `-m`: those come from the run that gives
-        the advice.
+        Its arguments, without `--data`, `--model` and `-m Train|Test`: those come from the run
+        that gives the advice.
     kind
         The database that a script with `-m Train|Test` works on; None for other programs.
     without
@@ -37,10 +35,8 @@ def again(*added: str, without: tuple[str, ...] = ()) -> Advice:
     return Advice("", added, without=without)
 
 
-def as_command(advice: Sequence[Advice]) -> str:
-    """Return advice as a command line, for front ends that know of no flags in use."""
-    lines = []
-    for one in advice:
-        words = ["python", one.program] if one.program.endswith(".py") else [one.program]
-        lines.append(shlex.join([*words, *one.arguments]))
-    return " && ".join(lines)
+def ask_about(name: str) -> Advice:
+    """Advise to ask for recommendations by the song called `name`."""
+    # A name that begins with a dash would be read as a flag.
+    end_of_flags = ("--",) if name.startswith("-") else ()
+    return Advice("recommender.py", ("-m", "Recommend", *end_of_flags, name))

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from model import StridedCNN
 from songrec import cli
+from songrec.errors import LibraryError
 from songrec.files import atomic_path
 from songrec.network.checkpoint import TrainedModel, load_model, save_model
 from songrec.network.device import to_channels_last
@@ -164,6 +165,8 @@ class Pieces:
             self.dense_songs.extend(found["dense"].astype(np.float32).mean(1))
 
     def _measure(self) -> Moments:
+        if not self.songs:
+            raise LibraryError(f"there are no shards in {self._folder}; hear.py makes them")
         rows = {
             name: np.concatenate([np.atleast_2d(values) for values in some])
             for name, some in self.vectors.items()

@@ -41,10 +41,11 @@ def commands(
 def _command(advice: Advice, args: argparse.Namespace, prog: str, argv: list[str] | None) -> str:
     if not advice.program:
         given = list(sys.argv[1:] if argv is None else argv)
-        kept = [word for word in given if word not in advice.without]
+        kept = [word for word in given if word not in {*advice.without, *advice.arguments}]
         return shlex.join([*_script(prog), *kept, *advice.arguments])
     if advice.program == "pip":
-        return shlex.join([_python(), "-m", "pip", *advice.arguments])
+        words = [_short(ROOT / w) if (ROOT / w).is_file() else w for w in advice.arguments]
+        return shlex.join([_python(), "-m", "pip", *words])
     if not advice.program.endswith(".py"):
         in_root = [] if Path.cwd() == ROOT else ["-C", str(ROOT)]
         place = in_root if advice.program in {"make", "git"} else []

@@ -48,7 +48,7 @@ def add_question_flags(parser: argparse.ArgumentParser) -> None:
         "--ranking",
         choices=("full", "cosine"),
         default="full",
-        help="full: vectors, classes, timbre and patterns, without hubs (default); "
+        help="full: vectors, timbre and patterns, without hubs (default); "
         "cosine: the network's vectors only",
     )
     group.add_argument("--json", action="store_true", help="print the answer as JSON")

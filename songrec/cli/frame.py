@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from songrec.advice import Advice
 from songrec.cli.commands import DEFAULT_DATA, ROOT, SHIPPED_MODEL, commands
 from songrec.errors import InterruptedRunError, SongRecError, UsageError
 from songrec.names import printable
@@ -21,6 +22,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+_INSTALL = Advice("pip", ("install", "-r", "requirements.txt"))
 _LARGEST_INT = 2**31 - 1
 
 
@@ -235,7 +237,7 @@ def run(
     except (SongRecError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if getattr(args, "verbose", False) and not isinstance(error, KeyboardInterrupt):
             traceback.print_exc()
-        status, line = _verdict(error)
+        status, line = _verdict(error, args)
         if isinstance(error, SongRecError) and error.advice:
             line += f"; run: {commands(error.advice, args, parser.prog, argv)}"
         if line:
@@ -243,7 +245,7 @@ def run(
         return status
 
 
-def _verdict(error: BaseException) -> tuple[int, str]:
+def _verdict(error: BaseException, args: argparse.Namespace) -> tuple[int, str]:
     """Return the exit status for an error and the line that reports it."""
     status, line = EXIT_FAILED, str(error)
     match error:
@@ -252,13 +254,13 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         case InterruptedRunError():
             status = EXIT_INTERRUPTED
         case KeyboardInterrupt():
-            status, line = EXIT_INTERRUPTED, "interrupted; run the same command to continue"
+            status, line = EXIT_INTERRUPTED, "interrupted; what is finished is kept"
         case BrokenPipeError():
             # The reader of stdout (head, say) has left; a second error at exit helps nobody.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status, line = EXIT_OK, ""
         case ModuleNotFoundError():
-            line = f"{error.name} is not installed; run: make setup, and use .venv/bin/python"
+            line = f"{error.name} is not installed; run: {commands([_INSTALL], args)}"
         case OSError():
             line = f"{error.filename}: " if error.filename else ""
             line += error.strerror or str(error)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from songrec.advice import Advice, again
+from songrec.advice import Advice, again, ask_about
 from songrec.errors import SongError, SpotdlError
 from songrec.files import part_name, raise_if_full, remove_path, remove_stale_part
 from songrec.intake.shelf import How, Placed, Shelf
@@ -62,6 +62,12 @@ class Intake:
         count = self.progress.count
         return count["failed"] > 0 and not count["added"] + count["already there"]
 
+    @property
+    def _n_left(self) -> int | None:
+        """How many more songs `limit` allows in this run; None for any number."""
+        limit = self.options.limit
+        return None if limit is None else max(0, limit - self.progress.count["added"])
+
     def add_files(self, files: Sequence[Path], how: How) -> None:
         """Put files onto the shelf; unreadable ones are counted as failed."""
         from songrec.intake.tags import song_name
@@ -69,7 +75,7 @@ class Intake:
         with self.progress.bar(len(files)):
             for source in files:
                 # Songs already there do not count, or a second run would never get further.
-                if self.progress.count["added"] == self.options.limit:
+                if self._n_left == 0:
                     break
                 name = song_name(source)
                 try:
@@ -132,7 +138,7 @@ class Intake:
             If spotdl cannot work, or many tracks in a row fail.
         """
         in_a_row: list[tuple[Entry, str]] = []
-        missing = itertools.islice(self._not_there(entries, ledger), self.options.limit)
+        missing = itertools.islice(self._not_there(entries, ledger), self._n_left)
         with self.progress.bar(len(entries)):
             for batch in _batches(missing):
                 for entry, result in self._fetch(batch):
@@ -320,4 +326,4 @@ def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
 
 def recommend_step(song: Song) -> Advice:
     """Advise to ask for recommendations by `song`."""
-    return Advice("recommender.py", ("-m", "Recommend", song.title))
+    return ask_about(song.name)

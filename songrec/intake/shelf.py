@@ -34,7 +34,9 @@ class Placed:
 
     def goes_by(self, name: str) -> bool:
         """Return whether the song is kept as `name`, perhaps with a number."""
-        return fold(valid_text(self.path.stem)).startswith(fold(safe_name(name)))
+        kept = fold(valid_text(self.path.stem))
+        number = kept.removeprefix(fold(safe_name(name))).strip()
+        return number != kept and (not number or number.isdecimal())
 
 
 class Shelf:
@@ -48,11 +50,6 @@ class Shelf:
         self._seen_mtime_ns = -1
         self._known: set[Path] = set()
         self._refresh()
-
-    @property
-    def is_empty(self) -> bool:
-        """Return whether there is no song at all."""
-        return not self._known
 
     def find(self, name: str) -> Path | None:
         """Return a song called `name`, ignoring case, accents and punctuation."""

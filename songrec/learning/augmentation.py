@@ -1,4 +1,4 @@
-"""Changes to the training pictures that leave what they sound like."""
+"""Random masks on the training pictures."""
 
 import importlib
 import sys

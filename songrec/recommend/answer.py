@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from songrec.errors import UsageError
 from songrec.names import printable, split_name
-from songrec.recommend.ranking import Ranking
+from songrec.recommend.ranking import RANKINGS, Ranking
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,21 @@ class Question:
     ranking: Ranking = "full"
     max_per_artist: int = 3
     keep_versions: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be answered.
+
+        Raises
+        ------
+        UsageError
+            If there is no song, `songs` is one text, or `n` is below 1.
+        """
+        if isinstance(self.songs, str) or not self.songs:
+            raise UsageError('a question needs a list of songs, such as ["artist - song"]')
+        if self.ranking not in RANKINGS:
+            raise UsageError(f"there is no ranking {self.ranking!r}: {' or '.join(RANKINGS)}")
+        if self.n < 1:
+            raise UsageError(f"{self.n} songs cannot be recommended: ask for 1 or more")
 
 
 @dataclasses.dataclass(frozen=True)

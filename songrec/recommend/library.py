@@ -117,12 +117,21 @@ class Library:
         return row
 
     def _why_waiting(self, song: Song) -> UnknownSongError:
+        has_slices = self.database.slices_path(song.key).exists()
         for skip in SkipList(self.database.skipped_csv).read():
+            # A skip of an earlier version of the slices says nothing.
+            if skip.stage == "vectors" and not has_slices:
+                continue
             if skip.song in {song.name, song.key}:
-                return UnknownSongError(
-                    f"{song.title!r} was skipped: {skip.reason}", again("--retry-skipped")
-                )
-        if self.database.slices_path(song.key).exists():
+                steps = {
+                    "specs": (
+                        self.database.make_specs("--retry-skipped"),
+                        self.database.make_slices(),
+                    ),
+                    "slices": (self.database.make_slices("--retry-skipped"),),
+                }.get(skip.stage, (self.database.make_slices(), again()))
+                return UnknownSongError(f"{song.title!r} was skipped: {skip.reason}", *steps)
+        if has_slices:
             return UnknownSongError(
                 f"{song.title!r} has no vector yet; run the same command without --limit"
             )
@@ -278,10 +287,17 @@ def _join(
             continue
         songs.append(by_key.get(key) or Song(key, key, key, database.songs_dir / key))
         rows.append(row)
+    if not songs and not by_key.keys() & prints.keys() and by_key:
+        raise LibraryError(
+            f"none of the songs in {database.songs_dir} is analysed yet",
+            database.make_specs(),
+            database.make_slices(),
+        )
     if not songs:
         raise LibraryError(
             f"no song could be embedded; the reasons are in {database.skipped_csv}",
-            again("--retry-skipped"),
+            database.make_slices(),
+            again(),
         )
     with_vector = {song.key for song in songs}
     waiting = [song for key, song in by_key.items() if key not in with_vector]

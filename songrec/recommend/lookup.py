@@ -60,6 +60,7 @@ class NameIndex:
             [row for row in part if songs[row].title == name],
             [row for row in part if self._folded[row] == folded],
             part,
+            [row for row, song in enumerate(songs) if song.key == name],
         ):
             if rows:
                 return self._only(name, rows)

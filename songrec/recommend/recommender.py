@@ -1,6 +1,7 @@
 """The object that answers questions: a library and a model, opened once."""
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import os
@@ -68,7 +69,7 @@ class Recommender:
         model
             The file of the network, `model.pt`.
         jobs
-            Threads of the network; by default one per core.
+            Threads of the network; by default those of `options`.
         options
             How to process songs that must be embedded first; by default without a bar.
 
@@ -79,7 +80,9 @@ class Recommender:
         ModelError, RecipeMismatchError
             If the model is missing or was trained with another recipe.
         """
-        options = options or (Options(quiet=True) if jobs is None else Options(jobs, quiet=True))
+        options = options or Options(quiet=True)
+        if jobs is not None:
+            options = dataclasses.replace(options, jobs=jobs)
         recommender = cls(Database.library(Path(data)), Path(model), options)
         recommender.library  # noqa: B018  # embeds what is new
         return recommender

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 
-from songrec.advice import Advice, as_command
+from songrec.advice import Advice
 
 
 def available_cores() -> int:
@@ -45,4 +45,4 @@ class Options:
     dry_run: bool = False
     quiet: bool = False
     verbose: bool = False
-    as_command: Callable[[Sequence[Advice]], str] = as_command
+    as_command: Callable[[Sequence[Advice]], str] | None = None

@@ -54,9 +54,12 @@ class Progress:
             unit="song",
             disable=self.options.quiet or not n_songs,
             mininterval=redraw_interval_s(),
-        ) as self._bar:
-            yield
-        self._bar = None
+        ) as bar:
+            self._bar = bar
+            try:
+                yield
+            finally:
+                self._bar = None
 
     def step(self, **shown: int) -> None:
         """Move the bar by one song; `shown` are numbers to print after it."""
@@ -77,6 +80,6 @@ class Progress:
         parts = [f"{number} {counted}" for counted, number in self.count.items()]
         parts.append(f"{time.monotonic() - self._start_s:.1f} s")
         line = "; ".join([f"{self.name}: {', '.join(parts)}", *remarks])
-        if next_steps:
+        if next_steps and self.options.as_command:
             line += f"; next: {self.options.as_command(next_steps)}"
         print(printable(line), file=sys.stderr)

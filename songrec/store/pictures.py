@@ -55,13 +55,19 @@ def has_current_spec(database: Database, song: Song) -> bool:
     return made is not None and (made == now or now is None)
 
 
+def has_own_spec(database: Database, key: str) -> bool:
+    """Return whether the spectrogram of a song was made by this project, and is no link."""
+    path = database.spec_path(key)
+    return read_origin(path) is not None and is_own(path, database.specs_dir)
+
+
 def remove_spec(database: Database, key: str) -> bool:
     """Delete the spectrogram of a song if this project made it; return whether it did.
 
     Only pictures made by this project record their origin; any others are left alone.
     """
     path = database.spec_path(key)
-    if read_origin(path) is None or not is_own(path, database.specs_dir):
+    if not has_own_spec(database, key):
         return False
     path.unlink(missing_ok=True)
     remove_empty_parents(path, database.specs_dir)

@@ -48,6 +48,10 @@ class SkipList:
         """Return the skips of one stage by file."""
         return {skip.file: skip for skip in self.read() if skip.stage == stage}
 
+    def songs(self, *stages: str) -> set[str]:
+        """Return the songs that one of these stages skipped."""
+        return {skip.song for skip in self.read() if skip.stage in stages}
+
     def update(self, stage: str, skipped: Iterable[Skip], resolved: Iterable[str]) -> None:
         """Record new skips of a stage and drop the files in `resolved`."""
         new = {skip.file: skip for skip in skipped}

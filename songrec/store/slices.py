@@ -83,6 +83,12 @@ def save_slices(database: Database, key: str, slices: np.ndarray, origin: Origin
             save_png(part / f"{number:04d}.png", picture, noted if number == 0 else None)
 
 
+def has_own_slices(database: Database, key: str) -> bool:
+    """Return whether the slices of a song were made by this project, and are no link."""
+    folder = database.slices_path(key)
+    return read_origin(first_slice(folder)) is not None and is_own(folder, database.slices_dir)
+
+
 def remove_slices(database: Database, key: str) -> bool:
     """Delete the slices of a song if this project made them; return whether it did.
 
@@ -90,7 +96,7 @@ def remove_slices(database: Database, key: str) -> bool:
     record their origin.
     """
     folder = database.slices_path(key)
-    if read_origin(first_slice(folder)) is None or not is_own(folder, database.slices_dir):
+    if not has_own_slices(database, key):
         return False
     # The first slice goes last: what a run killed here leaves is still recognised.
     for path in sorted(slice_files(folder), reverse=True):
@@ -115,6 +121,8 @@ def read_slices(folder: Path) -> np.ndarray:
     """
     pictures = [read_picture(path) for path in slice_files(folder)]
     origin = read_origin(first_slice(folder))
+    if origin is not None and origin.recipe != RECIPE.digest:
+        raise BadPictureError(f"{folder} was made with another recipe")
     if origin is not None and origin.n_slices not in {None, len(pictures)}:
         raise BadPictureError(f"{folder} holds {len(pictures)} of {origin.n_slices} slices")
     if not pictures or any(picture.shape[1] != RECIPE.slice_frames for picture in pictures):

@@ -101,7 +101,8 @@ def test_all_songs_of_an_album_go_through(data, bin_folder, clip):
     assert len(names(data)) == 13
     assert len(list((data / "song_db" / "slices").glob("*/0000.png"))) == 13
     again = add(data, "-u", ALBUM_URL, "--all", env=env)
-    assert "0 added, 13 already there, 0 failed" in again.stderr
+    assert "0 added, 13 already there, 1 failed" in again.stderr
+    assert "--retry-skipped tries again" in again.stderr
     env = fake_spotdl.install(bin_folder, clip, album=ids, songs=songs)
     third = add(data, "-u", ALBUM_URL, "--all", "--retry-skipped", env=env)
     assert "1 added, 13 already there, 0 failed" in third.stderr

@@ -157,7 +157,7 @@ def test_ctrl_c_says_what_is_done_and_ends_spotdl(data, bin_folder, clip):
     _, told = child.communicate()
     assert child.returncode == 130
     assert "songs: 0 added" in told
-    assert "interrupted; run the same command to continue" in told
+    assert "interrupted; what is finished is kept" in told
     assert "Traceback" not in told
     assert not list(data.rglob("*.part"))
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)

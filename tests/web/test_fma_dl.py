@@ -222,7 +222,7 @@ def test_ctrl_c_says_what_is_done(server, data):
     _, told = child.communicate()
     assert child.returncode == 130
     assert "fma: 0 done, 0 already there, 10 missing" in told
-    assert "interrupted; run the same command to continue" in told
+    assert "interrupted; what is finished is kept" in told
     assert "Traceback" not in told
 
 
