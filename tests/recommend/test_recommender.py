@@ -10,6 +10,7 @@ import recommender as script
 import spotify_slices
 import spotify_specs
 from songrec import Question, Recommender
+from songrec.errors import UsageError
 from songrec.network import embedder
 from songrec.store.vectors import VectorStore
 from tests.models import write_model
@@ -81,3 +82,11 @@ def test_songs_without_their_audio_are_answers_without_a_file(prepared, tmp_path
     answer = Recommender.open(data, prepared / "model.pt").ask(Question(["Song 3"]))
     assert len(answer.recommendations) == 3
     assert all(row["file"] is None for row in answer.as_values()["recommendations"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"songs": []}, {"songs": "Song 1"}, {"n": 0}, {"ranking": "loud"}], ids=str
+)
+def test_a_question_that_cannot_be_answered_is_refused(wrong):
+    with pytest.raises(UsageError):
+        Question(**{"songs": ["Song 1"], **wrong})

@@ -122,3 +122,30 @@ def test_what_lies_behind_a_link_is_neither_listed_nor_deleted(data, tmp_path):
     assert done.returncode == 0 and "1 deleted (song removed)" in done.stderr
     assert (elsewhere / "0000.png").exists() and (kept / "0000.png").exists()
     assert [path.name for path in (folder / "slices/Gone - Two").iterdir()] == ["notes.txt"]
+
+
+def test_slices_of_another_recipe_are_refused(data):
+    write_tune(data / "song_db/songs/Ann - One.wav")
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        stage(script, data)
+    first = data / "song_db/slices/Ann - One/0000.png"
+    origin = dataclasses.replace(read_origin(first), recipe="0123456789ab")
+    save_png(first, read_picture(first), origin)
+    with pytest.raises(BadPictureError, match="another recipe"):
+        read_slices(first.parent)
+
+
+def test_a_dry_run_lists_only_what_a_run_deletes(data):
+    write_tune(data / "song_db/songs/Ann - One.wav")
+    for script in ("spotify_specs.py", "spotify_slices.py"):
+        stage(script, data)
+    folder = data / "song_db"
+    (folder / "slices/mine").mkdir()
+    Image.new("L", (128, 128)).save(folder / "slices/mine/0000.png")
+    Image.new("L", (4, 4)).save(folder / "specs/cover.png")
+    shutil.copytree(folder / "slices/Ann - One", folder / "slices/Gone - Two")
+    shutil.copy(folder / "specs/Ann - One.png", folder / "specs/Gone - Two.png")
+    assert stage("spotify_specs.py", data, "--dry-run").stdout == "delete specs of Gone - Two\n"
+    (folder / "specs/Gone - Two.png").unlink()
+    (folder / "specs/cover.png").unlink()
+    assert stage("spotify_slices.py", data, "--dry-run").stdout == "delete slices of Gone - Two\n"
