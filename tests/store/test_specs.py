@@ -312,3 +312,14 @@ def test_usage_errors_are_one_line(data):
         done = run_script("spotify_specs.py", *flags)
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_spectrogram_behind_a_link_is_not_removed(data, songs, tmp_path):
+    specs(data)
+    database = Database.library(data)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    kept = elsewhere / "mine.png"
+    database.spec_path("Ann - One").rename(kept)
+    (database.specs_dir / "link").symlink_to(elsewhere)
+    assert not remove_spec(database, "link/mine") and kept.exists()
